@@ -1,0 +1,42 @@
+# Each target sets up .venv by itself, once; a second run sets nothing up again.
+PYTHON ?= python3
+INPUT ?= data/samples/pmtu-black-hole
+OUTPUT ?=
+BIN := .venv/bin
+
+.PHONY: help report test jupyter lint bench samples lock
+help:
+	@echo "make report [INPUT=\"capture.pcap mainlog messages/\"] [OUTPUT=report.html] | test | jupyter | lint | samples"
+
+report: .venv
+	@$(BIN)/smtpkit report $(INPUT) $(if $(OUTPUT),-o $(OUTPUT))
+
+test: .venv
+	@$(BIN)/python -m pytest $(PYTEST)
+
+jupyter: .venv
+	@$(BIN)/jupyter lab notebooks
+
+lint: .venv
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy smtpkit
+
+# Needs root, and Debian's exim4-daemon-heavy, tcpdump and ethtool.
+samples:
+	$(PYTHON) -m lab pmtu-black-hole -o data/samples/pmtu-black-hole
+
+# New versions of everything, with hashes; the index that is asked leaves no trace.
+lock: .venv
+	$(BIN)/python -m pip install --quiet uv
+	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --extra dev --generate-hashes \
+		--no-emit-index-url --no-header --no-annotate -o requirements.lock pyproject.toml
+
+# The stamp is the last thing made: an interrupted set-up is done again.
+.venv: .venv/.ready
+.venv/.ready: requirements.lock pyproject.toml
+	@echo "Setting up .venv (once, a few minutes) ..."
+	@$(PYTHON) -m venv --clear .venv
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@

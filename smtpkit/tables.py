@@ -1,0 +1,434 @@
+"""The data model: every table and every column, stated here and nowhere else.
+
+A table is a plain pandas DataFrame that always has all of its columns, empty rather than None. Absent is
+``<NA>``, never zero. Times are UTC, durations seconds, lengths bytes (octets). ``forward`` is from the SMTP
+client to the SMTP server, ``reverse`` the other way.
+
+The last field of a column is its privacy class, which drives redaction: ``address`` (IP), ``host`` (a name),
+``mailbox`` (may hold a local part), ``message_id``, ``path``, ``text`` (free text from the wire or the log),
+``none``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+import pandas as pd
+
+TIME = "datetime64[ns, UTC]"
+
+
+class Column(NamedTuple):
+    """One column: pandas dtype, meaning, unit, the source's term for it, privacy class."""
+
+    name: str
+    dtype: str
+    meaning: str
+    unit: str = ""
+    source: str = ""
+    privacy: str = "none"
+
+
+_CONNECTION = (
+    Column("capture", "Int16", "capture point, row of `captures`"),
+    Column("stream", "Int32", "TCP connection within the capture, from 0", source="tcp.stream"),
+)
+_DIRECTION = Column("direction", "string", "forward (client to server) or reverse")
+_FILE = Column("file", "category", "input file that the row was read from", privacy="path")
+_LINE = Column("line", "Int64", "line in that file, from 1; the first one of a continued line")
+_FRAME = Column("frame", "Int64", "packet's number in that file, from 1", source="frame.number")
+_PATH = (
+    Column("client", "string", "address of the SMTP client", source="RFC 5321 2.3.5", privacy="address"),
+    Column("client_port", "Int32", "its TCP port", source="tcp.port"),
+    Column("server", "string", "address of the SMTP server", source="RFC 5321 2.3.5", privacy="address"),
+    Column("server_port", "Int32", "its TCP port", source="tcp.port"),
+)
+
+TABLES: dict[str, tuple[Column, ...]] = {
+    # One row for each capture point. A rotation of files is one capture, the two ends of a path are two.
+    "captures": (
+        Column("capture", "Int16", "number of the capture point, from 0"),
+        Column("files", "string", "its files in time order", privacy="path"),
+        Column("link_type", "string", "name of the link layer", source="LINKTYPE_ of the pcap registry"),
+        Column("snap_length", "Int64", "bytes kept of each packet; <NA> if packets are whole", "byte"),
+        Column("filter", "string", "capture filter, where the file tells", source="pcapng if_filter"),
+        Column("dropped", "Int64", "packets that the capturing system lost", source="pcapng isb_ifdrop"),
+        Column("packets", "Int64", "packets in the files, of whatever kind"),
+        Column("first", TIME, "time of the first packet"),
+        Column("last", TIME, "time of the last packet"),
+        Column("clock_offset", "Float64", "log's clock minus the capture's; <NA> if nothing joins", "s"),
+        Column("vantage", "string", "where it was taken: client, server, between; <NA> if undecided"),
+        Column("vantage_reason", "string", "why we think so"),
+    ),
+    # One row for each TCP or ICMP packet, and each later fragment. Header facts only.
+    "packets": (
+        Column("capture", "Int16", "capture point, row of `captures`"),
+        _FILE,
+        Column("frame", "int32", "packet's number in its file, from 1", source="frame.number"),
+        Column("time", TIME, "time stamp of the capture", source="frame.time_epoch"),
+        Column("frame_len", "int32", "length on the wire, link header included", "byte", "frame.len"),
+        Column("captured_len", "int32", "bytes of it in the file", "byte", "frame.cap_len"),
+        Column("src", "category", "source address", source="ip.src", privacy="address"),
+        Column("dst", "category", "destination address", source="ip.dst", privacy="address"),
+        Column("src_port", "UInt16", "source port; <NA> without a TCP header", source="tcp.srcport"),
+        Column("dst_port", "UInt16", "destination port", source="tcp.dstport"),
+        Column("ip_version", "uint8", "4 or 6", source="ip.version"),
+        Column("ip_protocol", "uint8", "what the IP packet carries: 6, 1 or 58", source="ip.proto"),
+        Column("ip_len", "int32", "IP packet, headers included; IPv6: 40 + payload length", "byte", "ip.len"),
+        Column("ttl", "uint8", "time to live, hop limit", source="ip.ttl"),
+        Column("ip_id", "UInt16", "identification; <NA> on IPv6", source="ip.id"),
+        Column("df", "boolean", "don't fragment; <NA> on IPv6", source="ip.flags.df"),
+        Column("fragment_offset", "int32", "0 unless a later fragment", "byte", "ip.frag_offset"),
+        Column("more_fragments", "bool", "fragments follow", source="ip.flags.mf"),
+        Column("tcp_len", "Int32", "TCP payload by the headers, not by what was captured", "byte", "tcp.len"),
+        Column("tcp_header_len", "UInt8", "TCP header with options", "byte", "tcp.hdr_len"),
+        Column("seq", "UInt32", "sequence number as in the header", source="tcp.seq_raw"),
+        Column("ack", "UInt32", "acknowledgment number as in the header", source="tcp.ack_raw"),
+        Column("flags", "UInt16", "the 12 flag bits", source="tcp.flags"),
+        Column("window", "UInt16", "window as in the header, unscaled", source="tcp.window_size_value"),
+        Column("mss", "UInt16", "maximum segment size option", "byte", "tcp.options.mss_val"),
+        Column("window_scale", "UInt8", "window scale option, a shift", source="tcp.options.wscale.shift"),
+        Column("sack_permitted", "boolean", "option present; <NA> without TCP", source="RFC 2018"),
+        Column("sack", "string", "SACK blocks `left-right`, blanks between", source="tcp.options.sack_le"),
+        Column("ts_value", "UInt32", "timestamp value", source="tcp.options.timestamp.tsval"),
+        Column("ts_echo", "UInt32", "timestamp echo reply", source="tcp.options.timestamp.tsecr"),
+        Column("icmp_type", "UInt8", "ICMP or ICMPv6 type", source="icmp.type"),
+        Column("icmp_code", "UInt8", "ICMP or ICMPv6 code", source="icmp.code"),
+        Column("next_hop_mtu", "UInt32", "of a too-big message; 0 is what it says", "byte", "icmp.mtu"),
+        Column("quoted_ip_len", "UInt32", "length of the IP packet that an ICMP error quotes", "byte"),
+        Column("outer_len", "int16", "tunnel headers before this IP header", "byte"),
+        Column("stream", "Int32", "connection; of an ICMP error: the one it quotes", source="tcp.stream"),
+        Column("payload_offset", "Int64", "TCP payload's place in its batch's buffer; <NA> if not captured"),
+    ),
+    # Columns that tcp.analysis adds to packets; flags by Wireshark's names (tcp.analysis.*).
+    "analysis": (
+        _DIRECTION,
+        Column("relative_seq", "Int64", "seq - first seq of the direction, past 2^32 too", "byte", "tcp.seq"),
+        Column("relative_ack", "Int64", "ack - first seq of the other direction", "byte", "tcp.ack"),
+        Column("retransmission", "bool", "seen before, and none of the kinds below", source="tcp.analysis"),
+        Column("fast_retransmission", "bool", "after duplicate ACKs", source="tcp.analysis"),
+        Column("spurious_retransmission", "bool", "acknowledged before already", source="tcp.analysis"),
+        Column("out_of_order", "bool", "late, but never seen before", source="tcp.analysis"),
+        Column("duplicate_ack", "bool", "the same acknowledgment once more", source="tcp.analysis"),
+        Column("lost_segment", "bool", "a segment before this one was not captured", source="tcp.analysis"),
+        Column("ack_lost_segment", "bool", "acknowledges what was not captured", source="tcp.analysis"),
+        Column("zero_window", "bool", "window 0", source="tcp.analysis"),
+        Column("zero_window_probe", "bool", "one byte into a window of 0", source="tcp.analysis"),
+        Column("window_full", "bool", "fills the receiver's window", source="tcp.analysis"),
+        Column("keep_alive", "bool", "0 or 1 byte before the next sequence number", source="tcp.analysis"),
+        Column("offload", "bool", "longer than the MSS allows: segmentation offload joined several packets"),
+        Column("delivered", "boolean", "this very copy was acknowledged (ACK or SACK); <NA> if undecidable"),
+    ),
+    "connections": (
+        *_CONNECTION,
+        *_PATH,
+        Column("client_known_by", "string", "what tells client from server: SYN, port, or SMTP greeting"),
+        Column("start", TIME, "first packet"),
+        Column("end", TIME, "last packet"),
+        Column("handshake", "string", "complete, unanswered, refused, or unseen"),
+        Column("initial_rtt", "Float64", "SYN to the ACK of SYN-ACK", "s", "tcp.analysis.initial_rtt"),
+        Column("syn_rtt", "Float64", "its first part, SYN to SYN-ACK: large where the client is near", "s"),
+        Column("ttl_client", "UInt8", "TTL of the client's packets, as captured"),
+        Column("ttl_server", "UInt8", "TTL of the server's packets, as captured"),
+        Column("mss_client", "UInt16", "MSS that the client announced", "byte", "RFC 9293 3.7.1"),
+        Column("mss_server", "UInt16", "MSS that the server announced", "byte", "RFC 9293 3.7.1"),
+        Column("window_scale_client", "UInt8", "client's window scale", source="RFC 7323 2"),
+        Column("window_scale_server", "UInt8", "server's window scale", source="RFC 7323 2"),
+        Column("packets", "Int64", "TCP packets, both directions"),
+        Column("bytes_sent_forward", "Int64", "payload that the client is known to have sent", "byte"),
+        Column("bytes_acknowledged_forward", "Int64", "of it, acknowledged by the server", "byte"),
+        Column("bytes_sent_reverse", "Int64", "payload that the server is known to have sent", "byte"),
+        Column("bytes_acknowledged_reverse", "Int64", "of it, acknowledged by the client", "byte"),
+        Column("retransmissions_forward", "Int64", "packets of the client that repeat data"),
+        Column("retransmissions_reverse", "Int64", "packets of the server that repeat data"),
+        Column("last_new_forward", TIME, "when the client's stream last moved on (new data or new ACK)"),
+        Column(
+            "ended_by", "string", "client or server: who sent the first FIN or RST; <NA> if none was seen"
+        ),
+        Column("ended_how", "string", "FIN, RST or silence"),
+        _FILE,
+        _FRAME,
+    ),
+    # A stall: no new byte acknowledged for max(1 s, 3 x initial RTT) while data is outstanding.
+    "stalls": (
+        *_CONNECTION,
+        _DIRECTION,
+        Column("start", TIME, "when the first unacknowledged byte was first outstanding"),
+        Column("end", TIME, "when a new byte was acknowledged, else the connection's last packet"),
+        Column("duration", "Float64", "end - start", "s"),
+        Column("seq", "UInt32", "first unacknowledged byte, as in the header", source="RFC 9293 SND.UNA"),
+        Column("relative_seq", "Int64", "the same, relative to the direction's first seq", "byte", "tcp.seq"),
+        Column("outstanding", "Int64", "bytes sent and not acknowledged, at most", "byte"),
+        Column("missing", "boolean", "the first unacknowledged byte was never captured: lost upstream"),
+        Column("gap", "Int64", "bytes from there to the next byte captured, where missing", "byte"),
+        Column("repeats", "Int64", "times that the first unacknowledged byte was sent again"),
+        Column("repeat_ip_len", "Int64", "IP length that most repeats had, offload packets left out", "byte"),
+        Column("smallest_repeat_ip_len", "Int64", "smallest IP length among the repeats", "byte"),
+        Column("first_interval", "Float64", "time between the last two sendings: the first such pair", "s"),
+        Column("last_interval", "Float64", "the same, last pair", "s"),
+        Column(
+            "backoff", "Float64", "median ratio of successive intervals; 2 is exponential", "", "RFC 6298"
+        ),
+        Column(
+            "peer_packets", "Int64", "packets that came back meanwhile: the path still carries small ones"
+        ),
+        Column("passed", "Int64", "smaller data packets beyond it that were SACKed or captured meanwhile"),
+        Column("repeated_reply", "Int64", "packets that the other side repeated meanwhile (its 354)"),
+        Column("window", "Int64", "receiver's window during the stall, scaled if known", "byte"),
+        Column("ended_by", "string", "acknowledgment, FIN, RST (of the receiving side), or silence"),
+        _FILE,
+        _FRAME,
+    ),
+    # One row for each IP length of data packets of one connection and direction.
+    "sizes": (
+        *_CONNECTION,
+        _DIRECTION,
+        Column("ip_len", "Int64", "IP length", "byte", "ip.len"),
+        Column("offload", "bool", "super-packets of segmentation offload: never on the wire at this size"),
+        Column("sent", "Int64", "packets of this size that were captured"),
+        Column("delivered", "Int64", "of these, copies known to have been delivered and of known wire size"),
+        Column("lost", "Int64", "of these, copies known to have been lost"),
+        Column("times_lost", "Int64", "largest number of lost copies of one and the same segment"),
+        Column("df", "boolean", "all had DF set; <NA> on IPv6"),
+        Column("first_lost", TIME, "first lost copy"),
+        Column("last_lost", TIME, "last lost copy"),
+        Column("first_delivered", TIME, "first delivered copy"),
+        Column("last_delivered", TIME, "last delivered copy"),
+        _FILE,
+        Column("frame_lost", "Int64", "first packet of this size that was lost", source="frame.number"),
+        Column("frame_delivered", "Int64", "last packet of this size that was delivered"),
+    ),
+    # One row for each capture, client, server and direction.
+    "path_mtu": (
+        Column("capture", "Int16", "capture point, row of `captures`"),
+        Column("client", "string", "address of the SMTP client", privacy="address"),
+        Column("server", "string", "address of the SMTP server", privacy="address"),
+        _DIRECTION,
+        Column("mss", "Int64", "smaller of the two announced, at most over connections", "byte"),
+        Column("full_size", "Int64", "IP packet that this MSS allows", "byte", "RFC 6691"),
+        Column("delivered", "Int64", "largest IP packet known to be delivered", "byte"),
+        Column("lost", "Int64", "smallest IP packet lost 3 times while smaller ones passed", "byte"),
+        Column("inferred", "boolean", "`lost` is full_size: the lost packets were not captured themselves"),
+        Column("delivered_above", "Int64", "data packets of at least `lost` that were delivered"),
+        Column("broke_at", TIME, "first loss at that size, if all such deliveries were before it"),
+        Column("too_big", "Int64", "ICMP too-big messages for this path", source="RFC 1191, RFC 8201"),
+        Column("next_hop_mtu", "Int64", "smallest MTU that they name", "byte", "icmp.mtu"),
+        Column("df", "boolean", "the lost packets had DF set; <NA> on IPv6"),
+        Column("fragments", "Int64", "fragments captured in this direction"),
+    ),
+    # One row for each DATA or BDAT of an SMTP session whose payload was captured in clear.
+    "transactions": (
+        *_CONNECTION,
+        Column("transaction", "Int32", "number on its connection, from 0"),
+        Column("start", TIME, "time of the 354 reply, or of the first BDAT"),
+        Column("data_seq", "UInt32", "sequence number of the first byte of message data"),
+        Column("message_id", "string", "Exim id found in the message's own header", privacy="message_id"),
+        Column("end", TIME, "time of the reply to the final dot"),
+        Column("reply_code", "Int16", "code of that reply", source="RFC 5321 4.2"),
+        Column("reply", "string", "its text", privacy="text"),
+    ),
+    "log_lines": (
+        _FILE,
+        _LINE,
+        Column("time", TIME, "time stamp"),
+        Column("pid", "Int64", "process id", source="log_selector +pid"),
+        Column("message_id", "string", "Exim's id, 16 or 23 characters", privacy="message_id"),
+        Column(
+            "flag", "string", "<= (= => -> >> *> == ** or absent", source="Exim: Logging message delivery"
+        ),
+        Column("kind", "category", "arrival, delivery, deferral, ...: one of KINDS"),
+        Column("address", "string", "first address after the flag; on <= the sender", "", "", "mailbox"),
+        Column("original_address", "string", "address in angle brackets after it", "", "", "mailbox"),
+        Column("sender", "string", "F= only", "", "Exim: F", "mailbox"),
+        Column("router", "string", "R= where it means a router", "", "Exim: R"),
+        Column("transport", "string", "T= where it means a transport", "", "Exim: T"),
+        Column("host", "string", "name in H=, as logged", "", "Exim: H", "host"),
+        Column("host_address", "string", "address in H=", "", "Exim: H", "address"),
+        Column("host_port", "Int32", "port in H=", "", "Exim: H"),
+        Column("interface_address", "string", "address in I=", "", "Exim: I", "address"),
+        Column("interface_port", "Int32", "port in I=", "", "Exim: I"),
+        Column("size", "Int64", "S=", "byte", "Exim: S"),
+        Column("protocol", "string", "P= on arrivals", "", "Exim: P"),
+        Column("cipher", "string", "X=", "", "Exim: X"),
+        Column("confirmation", "string", "C= on deliveries, quotes undone", "", "Exim: C", "text"),
+        Column("header_message_id", "string", "id= on arrivals", "", "Exim: id", "message_id"),
+        Column("subject", "string", "T= on arrivals", "", "Exim: T", "text"),
+        Column("recipients", "string", "addresses after `for`, as logged", "", "Exim: for", "mailbox"),
+        Column("queue_time", "Float64", "QT=", "s", "Exim: QT"),
+        Column("delivery_time", "Float64", "DT=", "s", "Exim: DT"),
+        Column("reception_time", "Float64", "RT=", "s", "Exim: RT"),
+        Column("errno", "Int32", "number in defer (N); negative ones are Exim's own", "", "Exim"),
+        Column("smtp_code", "Int16", "reply code in the error text", "", "RFC 5321 4.2"),
+        Column("bytes_written", "Int64", "(N bytes written): accepted by the kernel", "byte", "Exim"),
+        Column("text", "string", "the error text; on a line without flag all after the id", "", "", "text"),
+    ),
+    "messages": (
+        Column("message_id", "string", "Exim's id", privacy="message_id"),
+        Column("arrival", TIME, "time of its <= line"),
+        Column("sender", "string", "envelope sender, empty for a bounce", privacy="mailbox"),
+        Column("size", "Int64", "S= of the arrival", "byte", "Exim: S"),
+        Column("protocol", "string", "P= of the arrival", source="Exim: P"),
+        Column("peer", "string", "address that it came from", privacy="address"),
+        Column("header_message_id", "string", "id= of the arrival", privacy="message_id"),
+        Column("recipients", "Int64", "addresses that a delivery was tried for"),
+        Column("delivered", "Int64", "of these, delivered in the end"),
+        Column("failed", "Int64", "of these, failed in the end"),
+        Column("deferred", "Int64", "of these, still deferred in the end"),
+        Column("completed", TIME, "time of its Completed line"),
+        _FILE,
+        _LINE,
+    ),
+    # One row for each message and host tried.
+    "attempts": (
+        Column("message_id", "string", "Exim's id; <NA> where a receiver gave none", privacy="message_id"),
+        Column("client", "string", "address of the SMTP client; <NA>: this host", privacy="address"),
+        Column("client_port", "Int32", "its port, where logged"),
+        Column("peer", "string", "address of the SMTP server; <NA>: this host", privacy="address"),
+        Column("peer_port", "Int32", "its port, where logged"),
+        Column("host", "string", "name of the other side, as logged", privacy="host"),
+        Column("start", TIME, "end - DT=, where logged"),
+        Column("end", TIME, "time of the attempt's first line"),
+        Column("outcome", "string", "delivered, deferred or failed"),
+        Column("phase", "string", "how far it came: one of PHASES"),
+        Column("error", "string", "class of the error: one of ERRORS; <NA> if delivered"),
+        Column("size", "Int64", "S= of the delivery, else of the arrival", "byte", "Exim: S"),
+        Column("bytes_written", "Int64", "accepted by the kernel, not delivered", "byte", "Exim"),
+        Column("bytes_acknowledged", "Int64", "acknowledged by the server, from the capture", "byte"),
+        Column("recipients", "Int64", "addresses of the message in this attempt"),
+        Column("errno", "Int32", "number in defer (N)", source="Exim"),
+        Column("smtp_code", "Int16", "reply code in the error text", source="RFC 5321 4.2"),
+        Column("confirmation", "string", "C= of the delivery", source="Exim: C", privacy="text"),
+        Column("text", "string", "error text", privacy="text"),
+        *_CONNECTION,
+        Column("matched_by", "string", "ports, confirmation, message_id or time; <NA> if no connection fits"),
+        _FILE,
+        _LINE,
+    ),
+    "content": (
+        _FILE,
+        Column("message_id", "string", "Exim id in the file's name or Received header", "", "", "message_id"),
+        Column("size", "Int64", "octets in the file", "byte"),
+        Column(
+            "data_size", "Int64", "octets after DATA: CRLF, dots doubled, no final dot", "byte", "RFC 5321"
+        ),
+        Column("nul_count", "Int64", "binary zeros", source="Exim: $body_zerocount"),
+        Column("first_nul", "Int64", "offset of the first one in the file", "byte"),
+        Column(
+            "longest_line", "Int64", "octets of the longest line without CRLF", "byte", "RFC 5321 4.5.3.1.6"
+        ),
+        Column("longest_line_number", "Int64", "its number, from 1"),
+    ),
+    # The analyst's decision table: what was seen, per path, connection and message.
+    "observations": (
+        Column("peer", "string", "address of the SMTP server", privacy="address"),
+        Column("client", "string", "address of the SMTP client", privacy="address"),
+        _DIRECTION,
+        *_CONNECTION,
+        Column("message_id", "string", "Exim's id", privacy="message_id"),
+        Column("observation", "string", "name, as in observations.NAMES"),
+        Column("value", "boolean", "seen, not seen, or <NA>: not observable"),
+        Column("sentence", "string", "the same for a reader, with its figures"),
+        Column("source", "string", "FILE frame N, FILE line N", privacy="path"),
+    ),
+    # Nested columns hold lists and dicts, as in the JSON of the command line.
+    "findings": (
+        Column("peer", "string", "address of the SMTP server", privacy="address"),
+        Column("clients", "object", "addresses of the SMTP clients affected", privacy="address"),
+        Column("cause", "string", "code of the cause"),
+        Column("direction", "string", "forward, reverse or <NA>"),
+        Column("severity", "string", "error, warn, note or chat", source="Wireshark's expert information"),
+        Column("confidence", "string", "certain, likely or possible"),
+        Column("sentence", "string", "the finding in one sentence"),
+        Column("parameters", "object", "figures of the cause by name"),
+        Column("messages", "object", "Exim ids with a failed attempt from this fault", privacy="message_id"),
+        Column("connections", "object", "connections affected", privacy="address"),
+        Column("display_filter", "string", "Wireshark display filter for these", privacy="address"),
+        Column("evidence", "object", "sentences for it, with sources"),
+        Column("against", "object", "sentences against it, with sources"),
+        Column("not_observable", "object", "what could not be seen"),
+        Column("ruled_out", "object", "other causes, and why not"),
+        Column("next_test", "string", "a command"),
+        Column("remedies", "object", "what to do, best first"),
+    ),
+    "inputs": (
+        Column("path", "string", "as given or found", privacy="path"),
+        Column("kind", "string", "capture, log, message or other"),
+        Column("sha256", "string", "of the file's bytes"),
+        Column("rows", "Int64", "packets, log lines or messages read"),
+        Column("named", "bool", "named by the user, not met inside a folder"),
+        Column("error", "string", "one sentence if it could not be used", privacy="path"),
+    ),
+    "skipped": (
+        Column("file", "string", "input file", privacy="path"),
+        Column("reason", "string", "what could not be read, or was left out"),
+        Column("count", "Int64", "how often"),
+        Column("where", "string", "first place: frame, line or byte"),
+    ),
+}
+
+KINDS = (
+    *("arrival", "fakereject", "delivery", "additional_delivery", "cutthrough_delivery"),
+    *("suppressed_delivery", "deferral", "failure", "completed", "host_error", "rejection"),
+    *("connection_lost", "connection", "tls_error", "queue_run", "daemon", "frozen", "retry", "warning"),
+    "other",
+)
+PHASES = (
+    *("connect", "banner", "EHLO", "STARTTLS", "AUTH", "MAIL", "RCPT", "DATA"),
+    *("sending data block", "end of data"),
+)
+ERRORS = (
+    *("lost connection", "timeout", "broken pipe", "reset", "refused", "unreachable"),
+    *("4xx", "5xx", "TLS", "local limit", "other"),
+)
+
+
+def empty(table: str) -> pd.DataFrame:
+    """Return `table` without rows: all columns with their dtypes."""
+    return pd.DataFrame({c.name: pd.Series(dtype=c.dtype) for c in TABLES[table]})
+
+
+def conform(frame: pd.DataFrame, table: str) -> pd.DataFrame:
+    """Return `frame` with just the columns of `table`, in order and of their dtypes.
+
+    Columns that `frame` lacks become ``<NA>``.
+    """
+    columns = {c.name: _column(frame, c) for c in TABLES[table]}
+    return pd.DataFrame(columns, index=frame.index)
+
+
+def from_rows(rows: Iterable[dict[str, Any]], table: str) -> pd.DataFrame:
+    """Return `table` made of dicts; keys that a row lacks become ``<NA>``."""
+    return conform(pd.DataFrame(list(rows)), table)
+
+
+def concat(frames: Iterable[pd.DataFrame], table: str) -> pd.DataFrame:
+    """Put pieces of one table together, in order, with a new index."""
+    pieces = [frame for frame in frames if len(frame)]
+    if not pieces:
+        return empty(table)
+    return conform(pd.concat(pieces, ignore_index=True), table)
+
+
+def describe(table: str) -> pd.DataFrame:
+    """Return the columns of `table`: name, dtype, meaning, unit, source's term, privacy class.
+
+    Raises
+    ------
+    KeyError
+        If there is no such table; the message names those that there are.
+    """
+    if table not in TABLES:
+        raise KeyError(f"no table {table!r}; there are {', '.join(TABLES)}")
+    return pd.DataFrame(TABLES[table], columns=list(Column._fields))
+
+
+def _column(frame: pd.DataFrame, column: Column) -> pd.Series:
+    if column.name in frame:
+        return frame[column.name].astype(column.dtype)  # type: ignore[call-overload]
+    if column.dtype in _NEVER_ABSENT and len(frame):
+        raise KeyError(f"column {column.name!r} cannot be <NA> and is missing")
+    return pd.Series(index=frame.index, dtype=column.dtype)
+
+
+_NEVER_ABSENT = {"int16", "int32", "uint8", "bool"}
