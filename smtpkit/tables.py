@@ -44,6 +44,15 @@ _PATH = (
     Column("server", "string", "address of the SMTP server", source="RFC 5321 2.3.5", privacy="address"),
     Column("server_port", "Int32", "its TCP port", source="tcp.port"),
 )
+_AROUND = tuple(
+    column
+    for direction in ("forward", "reverse")
+    for column in (
+        Column(f"too_big_{direction}", "Int64", f"ICMP too-big messages about {direction} packets"),
+        Column(f"next_hop_mtu_{direction}", "Int64", "smallest MTU that they name", "byte", "icmp.mtu"),
+        Column(f"fragments_{direction}", "Int64", f"later fragments of {direction} packets"),
+    )
+)
 
 TABLES: dict[str, tuple[Column, ...]] = {
     # One row for each capture point. A rotation of files is one capture, the two ends of a path are two.
@@ -154,7 +163,7 @@ TABLES: dict[str, tuple[Column, ...]] = {
     "stalls": (
         *_CONNECTION,
         _DIRECTION,
-        Column("start", TIME, "when the first unacknowledged byte was first outstanding"),
+        Column("start", TIME, "when data was outstanding and its last new byte had been acknowledged"),
         Column("end", TIME, "when a new byte was acknowledged, else the connection's last packet"),
         Column("duration", "Float64", "end - start", "s"),
         Column("seq", "UInt32", "first unacknowledged byte, as in the header", source="RFC 9293 SND.UNA"),
