@@ -1,0 +1,46 @@
+"""tcpdump in a namespace."""
+
+import re
+import signal
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+from lab.namespaces import Network
+
+# Keeps ICMP and the later fragments, which have no ports.
+FILTER = "tcp port 25 or tcp port 587 or icmp or icmp6 or (ip[6:2] & 0x1fff != 0) or ip6 proto 44"
+
+
+@dataclass(frozen=True)
+class Point:
+    """Where and how a capture is taken."""
+
+    role: str = "sender"
+    interface: str = "eth0"
+    filter: str = FILTER
+    snap_length: int = 262144
+    link_type: str | None = None
+
+
+class Capture:
+    """A running tcpdump, from construction until `stop`."""
+
+    def __init__(self, network: Network, point: Point, file: Path) -> None:
+        link_type = ("-y", point.link_type) if point.link_type else ()
+        words = ("tcpdump", "-n", "-i", point.interface, "-s", point.snap_length, *link_type,
+                 "-B", 8192, "-Z", "root", "-w", file, point.filter)  # fmt: skip
+        command = network.command(point.role, *words)
+        self.process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+        assert self.process.stderr
+        said = ""
+        while "listening on" not in said:
+            if self.process.poll() is not None:
+                raise RuntimeError(f"tcpdump did not start on {point.interface} of {point.role}: {said}")
+            said = self.process.stderr.readline()
+
+    def stop(self) -> int:
+        """End the capture; the number of packets that it missed."""
+        self.process.send_signal(signal.SIGINT)
+        _, rest = self.process.communicate()
+        return sum(map(int, re.findall(r"(\d+) packets? dropped", rest)))
