@@ -1,0 +1,296 @@
+"""What became of messages: `log_lines` become `messages` and `attempts`.
+
+Both are pure and work message by message: if two sets of lines share no message, the rows of their union are
+the union of their rows.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections import defaultdict
+from collections.abc import Iterator
+from typing import Any
+
+import pandas as pd
+
+from smtpkit import tables
+from smtpkit.exim import grammar
+
+Row = dict[str, Any]
+
+NEAR = pd.Timedelta(60, "s")  # lines of one attempt that Exim writes in one go; retries take minutes at least
+_DELIVERED = ("delivery", "additional_delivery", "cutthrough_delivery")
+_OUTCOMES = dict.fromkeys(_DELIVERED, "delivered") | {"deferral": "deferred", "failure": "failed"}
+_ARRIVALS = ("arrival", "fakereject")
+_NOWHERE = (":blackhole:", "discarded", "blackhole")  # logged as deliveries, and delivered to nobody
+
+# How far an attempt came, by the start of the command that Exim names ...
+_COMMAND_PHASES = (
+    *(("initial", "banner"), ("EHLO", "EHLO"), ("HELO", "EHLO"), ("LHLO", "EHLO"), ("STARTTLS", "STARTTLS")),
+    *(("AUTH", "AUTH"), ("MAIL", "MAIL"), ("RCPT", "RCPT"), ("DATA", "DATA")),
+    *(
+        ("sending", "sending data block"),
+        ("end", "end of data"),
+        ("data", "end of data"),
+        ("BDAT", "end of data"),
+    ),
+)
+# ... else by words of the error text, else by errno.
+_TEXT_PHASES = (
+    (r"TLS|SSL|DANE|gnutls", "STARTTLS"),
+    (r"authenticat", "AUTH"),
+    (r"smtp send to |failed to write a data block|Broken pipe", "sending data block"),
+    (r"Connection |No route |Network |Netwk |Host is |Cannot assign", "connect"),
+)
+_ERRNO_PHASES = {32: "sending data block"} | dict.fromkeys((101, 110, 111, 113), "connect")
+_TEXT_ERRORS = (
+    (r"(?i)timed out|timeout", "timeout"),
+    (r"TLS|SSL|DANE|gnutls|certificate", "TLS"),
+    (r"reset by peer", "reset"),
+    (r"closed connection|lost", "lost connection"),
+    (r"Broken pipe", "broken pipe"),
+    (r"refused", "refused"),
+    (r"No route|unreachable|Network Error|Netwk|Host is down", "unreachable"),
+    (r"too long for transport|too big|size limit", "local limit"),
+)
+_ERRNO_ERRORS = {32: "broken pipe", 104: "reset", 110: "timeout", 111: "refused", 101: "unreachable"}
+_ERRNO_ERRORS |= {113: "unreachable", -18: "lost connection", -26: "broken pipe", -37: "TLS", -38: "TLS"}
+_NOT_TRIED = {-54, -53, -52}  # retry time not reached
+_FOR_ONE = ("RCPT", "DATA")  # replies that can refuse one recipient while others pass (DATA: LMTP and PRDR)
+
+
+def messages(log_lines: pd.DataFrame) -> pd.DataFrame:
+    """Return one row for each message of `log_lines`: arrival, and how many recipients ended how.
+
+    A recipient's last line decides. Addresses that were replaced by others (aliases) are not counted once the
+    message is completed, nor are deliveries to nobody (``:blackhole:``).
+    """
+    kinds = {*_OUTCOMES, *_ARRIVALS, "suppressed_delivery", "completed", "host_error"}
+    rows = (_message(message_id, rows) for message_id, rows in _by_message(log_lines, kinds))
+    return tables.from_rows(rows, "messages")
+
+
+def attempts(log_lines: pd.DataFrame) -> pd.DataFrame:
+    """Return one row for each message and host tried, as often as it was tried.
+
+    A host line (``H=host [address]: error``) starts an attempt; the ``==``, ``**``, ``=>`` and ``->`` lines
+    that follow for this host within a minute belong to it. Local deliveries and hosts that Exim skipped (retry
+    time not reached) are none. ``outcome`` is that of this host: deferred, though another host may have taken
+    the message.
+
+    On a receiving host there are two more kinds: an arrival by SMTP from another host, which is a delivered
+    attempt of that client, and a client that went away or fell silent, which is a failed one. Arrivals from
+    this host itself (loopback) are left out.
+    """
+    kinds = {*_OUTCOMES, *_ARRIVALS, "host_error", "connection_lost"}
+    found = [_finish(a) for _, rows in _by_message(log_lines, kinds) for a in _attempts(rows)]
+    lost = log_lines[log_lines["message_id"].isna() & (log_lines["kind"] == "connection_lost")]
+    found += [_finish(a) for row in _rows(lost) for a in _lost(row)]
+    found.sort(key=lambda attempt: (str(attempt["file"]), attempt["line"]))
+    return tables.from_rows(found, "attempts")
+
+
+def _by_message(log_lines: pd.DataFrame, kinds: set[str]) -> Iterator[tuple[str, list[Row]]]:
+    chosen = log_lines[log_lines["kind"].isin(kinds) & log_lines["message_id"].notna()]
+    groups: dict[str, list[Row]] = defaultdict(list)
+    for row in _rows(chosen.sort_values("time", kind="stable")):
+        groups[row["message_id"]].append(row)
+    return iter(groups.items())
+
+
+def _rows(log_lines: pd.DataFrame) -> Iterator[Row]:
+    """Yield rows as dicts without the absent values."""
+    names = [str(name) for name in log_lines]
+    columns = (log_lines[n].astype(object).where(log_lines[n].notna(), None) for n in names)
+    for values in zip(*columns, strict=True):
+        yield {name: value for name, value in zip(names, values, strict=True) if value is not None}
+
+
+def _message(message_id: str, rows: list[Row]) -> Row:
+    message = {"message_id": message_id, "file": rows[0]["file"], "line": rows[0]["line"]}
+    ends: dict[str, str] = {}
+    for row in rows:
+        if row["kind"] in _ARRIVALS:
+            message |= {column: row.get(name) for column, name in _ARRIVAL.items()}
+        elif row["kind"] == "completed":
+            message["completed"] = row.get("time")
+        elif row["kind"] in _OUTCOMES and row.get("address", _NOWHERE[0]) not in _NOWHERE:
+            ends[_recipient(row)] = _OUTCOMES[row["kind"]]
+    if message.get("completed") is not None:
+        ends = {recipient: end for recipient, end in ends.items() if end != "deferred"}
+    counts = {end: sum(e == end for e in ends.values()) for end in ("delivered", "failed", "deferred")}
+    return message | counts | {"recipients": len(ends)}
+
+
+_ARRIVAL = {name: name for name in ("size", "protocol", "header_message_id")}
+_ARRIVAL |= {"arrival": "time", "sender": "address", "peer": "host_address"}
+
+
+def _recipient(row: Row) -> str:
+    """Return the recipient's address; of a local delivery its local part, with the original's domain."""
+    address, original = row["address"], row.get("original_address", "")
+    if address.startswith(("|", "/", ">", ":")):
+        return f"{address} {original}"
+    return address if "@" in address else f"{address}@{original.rpartition('@')[2]}"
+
+
+def _attempts(rows: list[Row]) -> list[Row]:
+    """Return the attempts of one message, its lines in order."""
+    out: list[Row] = []
+    other: list[Row] = []
+    for row in rows:
+        if row["kind"] == "host_error":
+            _host_line(out, row)
+        elif row["kind"] in _OUTCOMES:
+            _address_line(out, row)
+        else:
+            other += _lost(row) if row["kind"] == "connection_lost" else _arrived(row)
+    size = next((row.get("size") for row in rows if row["kind"] in _ARRIVALS), None)
+    return other + [{"size": size} | attempt for attempt in out]
+
+
+def _host_line(attempts: list[Row], row: Row) -> None:
+    text = grammar.split_host(row["text"].partition("\n")[0])[1]
+    attempt = _open(row, "deferred", text)
+    last = attempts[-1] if attempts else attempt
+    # Exim writes one such line for each recipient that was refused, where it has another host to try.
+    same = attempt["phase"] == last["phase"] == "RCPT" and _same_host(last, row) and _near(last, row)
+    if not same or last is attempt:
+        attempts.append(attempt)
+    attempts[-1]["refused"].add(text)
+
+
+def _address_line(attempts: list[Row], row: Row) -> None:
+    if row.get("errno") in _NOT_TRIED or row.get("text", "").startswith("retry time not reached"):
+        return
+    outcome, text = _OUTCOMES[row["kind"]], row.get("text", "").partition("\n")[0]
+    attempt = next((a for a in reversed(attempts) if _near(a, row) and _belongs(a, row, outcome, text)), None)
+    if attempt is None:
+        if "host_address" not in row:
+            return
+        attempt = _open(row, outcome, text)
+        attempts.append(attempt)
+    _add(attempt, row, outcome, text)
+
+
+def _near(attempt: Row, row: Row) -> bool:
+    return None not in (row.get("time"), attempt["seen"]) and row["time"] - attempt["seen"] <= NEAR
+
+
+def _same_host(attempt: Row, row: Row) -> bool:
+    ports = {attempt.get("peer_port"), row.get("host_port")} - {None}
+    return attempt["peer"] == row.get("host_address") and len(ports) < 2
+
+
+def _belongs(attempt: Row, row: Row, outcome: str, text: str) -> bool:
+    """Tell whether an address line is of this attempt, which it follows within a minute."""
+    before = attempt["addresses"].get(_recipient(row)) if "address" in row else None
+    if outcome == "delivered":
+        joins = attempt["outcome"] == "delivered" and row["kind"] == "additional_delivery"
+        return _same_host(attempt, row) and before is None and (joins or attempt["phase"] in _FOR_ONE)
+    if text.startswith("retry timeout exceeded"):
+        return before == "deferred"
+    if before is not None and (before, outcome) != ("deferred", "failed"):
+        return False
+    phase, error = _classify(text, row.get("errno"))
+    if "host_address" in row:
+        return _same_host(attempt, row) and (attempt["outcome"] != "delivered" or phase in _FOR_ONE)
+    return attempt.get("error") == error and (error != "other" or attempt.get("text") == text)
+
+
+def _open(row: Row, outcome: str, text: str) -> Row:
+    phase, error = _classify(text, row.get("errno"))
+    attempt = {"message_id": row.get("message_id"), "file": row["file"], "line": row["line"]}
+    attempt |= {"host": row.get("host"), "peer": row.get("host_address"), "peer_port": row.get("host_port")}
+    attempt |= {"outcome": outcome, "phase": phase, "error": error, "text": text, "end": row.get("time")}
+    return attempt | {"addresses": {}, "refused": set(), "seen": row.get("time")} | _figures(row)
+
+
+def _figures(row: Row) -> Row:
+    return {column: row[name] for column, name in _FIGURES.items() if name in row}
+
+
+_FIGURES = {name: name for name in ("size", "bytes_written", "errno", "smtp_code", "confirmation")}
+_FIGURES |= {"client": "interface_address", "client_port": "interface_port", "duration": "delivery_time"}
+
+
+def _add(attempt: Row, row: Row, outcome: str, text: str) -> None:
+    """Add a recipient's line: what it says fills what the attempt lacks; one delivery makes it delivered."""
+    if "address" in row:
+        attempt["addresses"][_recipient(row)] = outcome
+    if text and not attempt["text"]:
+        attempt["text"] = text
+    if outcome == "delivered":
+        attempt |= {"outcome": "delivered", "error": None, "phase": "end of data"}
+    elif attempt["outcome"] != "delivered":
+        attempt["outcome"] = "failed" if "failed" in (outcome, attempt["outcome"]) else "deferred"
+    attempt |= {"seen": row.get("time")} | _figures(row) | {k: v for k, v in attempt.items() if v is not None}
+
+
+def _finish(attempt: Row) -> Row:
+    """Return the attempt's row for the table."""
+    end, duration = attempt.get("end"), attempt.get("duration")
+    start = None if end is None or duration is None else end - pd.Timedelta(duration, "s")
+    recipients = (
+        len(attempt.get("addresses", ())) or len(attempt.get("refused", ())) or attempt.get("recipients")
+    )
+    return attempt | {"start": start, "recipients": recipients, "text": attempt.get("text") or None}
+
+
+def _classify(text: str, errno: int | None) -> tuple[str | None, str | None]:
+    """Return phase and class of the error that `text` and `errno` tell of."""
+    found = grammar.ERROR.match(text)
+    if found is None:
+        phase = _first(_TEXT_PHASES, text) or _ERRNO_PHASES.get(errno or 0)
+        return phase, _first(_TEXT_ERRORS, text) or _ERRNO_ERRORS.get(errno or 0, "other")
+    phase = next((phase for word, phase in _COMMAND_PHASES if found["command"].startswith(word)), None)
+    if "error" in found["what"] or "Malformed" in found["what"]:
+        return phase, {"4": "4xx", "5": "5xx"}.get((found["smtp_code"] or "")[:1], "other")
+    return phase, "timeout" if "timeout" in found["what"] else "lost connection"
+
+
+def _first(table: tuple[tuple[str, str], ...], text: str) -> str | None:
+    return next((value for pattern, value in table if re.search(pattern, text)), None)
+
+
+def _arrived(row: Row) -> list[Row]:
+    """Return the attempt of a client on another host that an arrival shows, if it is one."""
+    protocol, address = row.get("protocol", ""), row.get("host_address")
+    if address is None or "local" in protocol or "mtp" not in protocol or _is_loopback(address):
+        return []
+    attempt = _from_client(row) | {"outcome": "delivered", "phase": "end of data", "size": row.get("size")}
+    if "recipients" in row:
+        attempt["recipients"] = grammar.count_addresses(row["recipients"])
+    return [attempt | {"duration": row.get("reception_time")}]
+
+
+def _lost(row: Row) -> list[Row]:
+    """Return the failed attempt of a client that went away or fell silent, if it was on the network."""
+    text = row["text"].partition("\n")[0]
+    fields, phase, error = grammar.incoming(text)
+    if "host_address" not in fields:
+        return []
+    attempt = _from_client(row) | {"outcome": "failed", "phase": phase, "error": error, "text": text}
+    return [attempt | {"duration": grammar.seconds(fields.get("duration"))}]
+
+
+def _from_client(row: Row) -> Row:
+    attempt = {"message_id": row.get("message_id"), "file": row["file"], "line": row["line"]}
+    attempt |= {
+        "client": row.get("host_address"),
+        "client_port": row.get("host_port"),
+        "host": row.get("host"),
+    }
+    return attempt | {
+        "peer": row.get("interface_address"),
+        "peer_port": row.get("interface_port"),
+        "end": row.get("time"),
+    }
+
+
+def _is_loopback(address: str) -> bool:
+    try:
+        return ipaddress.ip_address(address).is_loopback
+    except ValueError:
+        return False
