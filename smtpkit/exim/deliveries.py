@@ -75,8 +75,8 @@ def attempts(log_lines: pd.DataFrame) -> pd.DataFrame:
     """Return one row for each message and host tried, as often as it was tried.
 
     A host line (``H=host [address]: error``) starts an attempt; the ``==``, ``**``, ``=>`` and ``->`` lines
-    that follow for this host within a minute belong to it. Local deliveries and hosts that Exim skipped (retry
-    time not reached) are none. ``outcome`` is that of this host: deferred, though another host may have taken
+    that follow for this host within a minute belong to it. Local deliveries are none, nor are hosts that Exim
+    skipped (retry time not reached). ``outcome`` is that of this host: deferred, though another host may have taken
     the message.
 
     On a receiving host there are two more kinds: an arrival by SMTP from another host, which is a delivered
