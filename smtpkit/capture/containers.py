@@ -1,0 +1,263 @@
+"""Capture files: pcap and pcapng, read in chunks, as buffers with a table of the frames in them.
+
+References: draft-ietf-opsawg-pcap, draft-ietf-opsawg-pcapng.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+from collections.abc import Callable, Iterator
+from types import SimpleNamespace
+from typing import NamedTuple
+
+import numpy as np
+
+from smtpkit.capture.decoder import (
+    CAPTURED_LEN,
+    DAMAGED,
+    FRAME_LEN,
+    FULL,
+    INTERFACE,
+    MAX_CAPTURED,
+    MAX_LEN,
+    MORE,
+    OFFSET,
+    OTHER_BLOCK,
+    ROWS,
+    TICKS,
+)
+from smtpkit.files import open_input
+
+CHUNK = 8 << 20  # bytes read at a time; more than the longest record
+FRAMES = 16384  # frames in a batch at most, so that their tables stay in the processor's cache
+
+# magic number -> byte order, time stamps per second, record header
+_PCAP = {
+    b"\xa1\xb2\xc3\xd4": (">", 10**6, 16),
+    b"\xd4\xc3\xb2\xa1": ("<", 10**6, 16),
+    b"\xa1\xb2\x3c\x4d": (">", 10**9, 16),
+    b"\x4d\x3c\xb2\xa1": ("<", 10**9, 16),
+    b"\xa1\xb2\xcd\x34": (">", 10**6, 24),
+    b"\x34\xcd\xb2\xa1": ("<", 10**6, 24),
+}
+_SECTION, _DESCRIPTION, _OLD_PACKET, _SIMPLE_PACKET, _STATISTICS = 0x0A0D0D0A, 1, 2, 3, 5
+_SECTION_MAGIC = struct.pack("<I", _SECTION)
+# Blocks besides packets that Wireshark numbers like frames: systemd journal, Sysdig events.
+_NUMBERED_BLOCKS = {9, 0x204, 0x208, 0x216, 0x221}
+
+
+class CaptureError(ValueError):
+    """A file that is no capture, or of which nothing can be read; says which file and where."""
+
+
+class Interface(NamedTuple):
+    """What a capture file says of an interface."""
+
+    link: int  # LINKTYPE number
+    snap: int  # bytes kept of each packet, 0: all
+    units: int = 10**6  # time stamps per second
+    offset: int = 0  # seconds to add to them
+    filter: str | None = None
+
+
+class Batch(NamedTuple):
+    """Frames that lie in one buffer."""
+
+    buffer: np.ndarray  # (bytes,) uint8
+    frames: np.ndarray  # (decoder.ROWS, FRAMES) int64
+    size: int  # frames in it
+    first: int  # frames of the file before these
+
+
+def sniff(head: bytes) -> bool:
+    """Tell whether a file that begins with `head` (decompressed, at least 12 bytes) is a pcap or pcapng."""
+    return head[:4] in _PCAP or (head[:4] == _SECTION_MAGIC and _section_order(head) is not None)
+
+
+def _section_order(head: bytes | memoryview) -> str | None:
+    return {b"\x1a\x2b\x3c\x4d": ">", b"\x4d\x3c\x2b\x1a": "<"}.get(bytes(head[8:12]))
+
+
+class CaptureFile:
+    """One capture file; iterating `batches` reads it once.
+
+    `interfaces`, `dropped` (packets lost by interface) and `stopped` (what ended the reading early, and
+    where) are complete after that.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = os.fspath(path)
+        self.interfaces: list[Interface] = []
+        self.dropped: dict[int, int] = {}
+        self.damaged: list[tuple[str, str]] = []
+        self.frames = 0
+        self._stream = open_input(path)
+        self._buffer = np.empty(0, np.uint8)
+        self._at = self._end = 0
+        self._before = 0  # bytes of the file before the buffer
+
+    def batches(self, form: Callable[[], SimpleNamespace], limit: int = FRAMES) -> Iterator[Batch]:
+        """Yield the frames, `limit` at a time; `form()` gives the decoder's form for the next batch.
+
+        Raises
+        ------
+        CaptureError
+            If the file is empty or no capture.
+        """
+        with self._stream:
+            self._fill()
+            container = self._container()
+            status = MORE
+            while status in (MORE, FULL):
+                frames = np.empty((len(ROWS), limit), np.int64)
+                self._at, count, status = container.scan(form(), frames)
+                if count:
+                    yield Batch(self._buffer[: self._end], frames, count, self.frames)
+                    self.frames += count
+                if status == MORE and not self._fill():
+                    break
+            self._report_end(status)
+
+    def _container(self) -> _Pcap | _Pcapng:
+        head = bytes(self._buffer[: min(self._end, 24)])
+        if not head:
+            why = self._stream.damage or "the file is empty"
+            raise CaptureError(f"{self.path}: byte 0: {why}; nothing can be read")
+        if not sniff(head):
+            raise CaptureError(f"{self.path}: byte 0: neither pcap nor pcapng; is this a capture file?")
+        if head[:4] == _SECTION_MAGIC:
+            return _Pcapng(self)
+        if len(head) < 24:
+            raise CaptureError(f"{self.path}: byte {len(head)}: the file ends inside its header")
+        return _Pcap(self, head)
+
+    def _fill(self) -> bool:
+        """Move what is not yet read to the start of a new buffer and read on; False at the file's end."""
+        rest = self._buffer[self._at : self._end]
+        buffer = np.empty(len(rest) + CHUNK, np.uint8)
+        buffer[: len(rest)] = rest
+        got = self._stream.readinto(buffer[len(rest) :].data)
+        self._before += self._at
+        self._buffer, self._at, self._end = buffer, 0, len(rest) + got
+        return got > 0
+
+    def _report_end(self, status: int) -> None:
+        where = f"byte {self._before + self._at}, after frame {self.frames}"
+        if self._stream.damage:
+            self.damaged.append((self._stream.damage, where))
+        elif status == DAMAGED:
+            self.damaged.append(("damaged packet header, the rest of the file is not read", where))
+        elif self._at < self._end:
+            self.damaged.append(("file ends in the middle of a packet", where))
+
+
+class _Pcap:
+    def __init__(self, file: CaptureFile, head: bytes) -> None:
+        order, self._units, self._header = _PCAP[head[:4]]
+        self._big = order == ">"
+        snap, link = struct.unpack(f"{order}II", head[16:24])
+        # The upper bits of the link type tell of a frame check sequence.
+        file.interfaces.append(Interface(link & 0x03FFFFFF, snap, self._units))
+        file._at = 24
+        self._file = file
+
+    def scan(self, form: SimpleNamespace, frames: np.ndarray) -> tuple[int, int, int]:
+        f = self._file
+        buffer, table = form.view(f._buffer), form.view(frames)
+        return form.scan_pcap(buffer, f._at, f._end, self._big, self._units, self._header, table, 0)
+
+
+class _Pcapng:
+    def __init__(self, file: CaptureFile) -> None:
+        self._file = file
+        self._order = "<"
+        self._first = 0  # number of the section's first interface
+
+    def scan(self, form: SimpleNamespace, frames: np.ndarray) -> tuple[int, int, int]:
+        f = self._file
+        buffer, table = form.view(f._buffer), form.view(frames)
+        count, at = 0, f._at
+        while True:
+            known, big = len(f.interfaces) - self._first, self._order == ">"
+            at, count, status = form.scan_pcapng(buffer, at, f._end, big, known, self._first, table, count)
+            if status != OTHER_BLOCK:
+                return at, count, status
+            at, count, status = self._other(at, frames, count)
+            if status != OTHER_BLOCK:
+                return at, count, status
+
+    def _other(self, at: int, frames: np.ndarray, count: int) -> tuple[int, int, int]:
+        """Read the block at `at`, which is no enhanced packet."""
+        f = self._file
+        head = bytes(f._buffer[at : at + 12])
+        if head[:4] == _SECTION_MAGIC:
+            order = _section_order(head)
+            if order is None:
+                return at, count, DAMAGED
+            self._order, self._first = order, len(f.interfaces)
+        kind, size = struct.unpack(f"{self._order}II", head[:8])
+        if size < 12 or size % 4 or size > CHUNK:
+            return at, count, DAMAGED
+        if f._end - at < size:
+            return at, count, MORE
+        body = bytes(f._buffer[at + 8 : at + size - 4])
+        if kind == _DESCRIPTION and len(body) >= 8:
+            f.interfaces.append(self._interface(body))
+        elif kind == _STATISTICS and len(body) >= 12:
+            self._count_drops(body)
+        elif kind in (_SIMPLE_PACKET, _OLD_PACKET):
+            count += self._packet(kind, at + 8, body, frames, count)
+        return at + size, count, OTHER_BLOCK
+
+    def _interface(self, body: bytes) -> Interface:
+        link, snap = struct.unpack(f"{self._order}HxxI", body[:8])
+        options = self._options(body[8:])
+        resolution = options.get(9, b"\x06")[0] if options.get(9, b"\x06") else 6
+        units = 2 ** (resolution & 0x7F) if resolution & 0x80 else 10**resolution
+        offset = options.get(14, b"")
+        seconds = struct.unpack(f"{self._order}q", offset)[0] if len(offset) == 8 else 0
+        rule = options.get(11, b"")
+        text = rule[1:].decode("utf-8", "replace") if rule[:1] == b"\0" else None
+        return Interface(link, snap, units, seconds, text)
+
+    def _count_drops(self, body: bytes) -> None:
+        """Take isb_ifdrop and isb_osdrop; they count from the start, so an interface's last block holds."""
+        number = self._first + struct.unpack(f"{self._order}I", body[:4])[0]
+        options = self._options(body[12:])
+        counts = [options[code] for code in (5, 7) if len(options.get(code, b"")) == 8]
+        if counts:
+            self._file.dropped[number] = sum(struct.unpack(f"{self._order}Q", c)[0] for c in counts)
+
+    def _packet(self, kind: int, at: int, body: bytes, frames: np.ndarray, count: int) -> int:
+        """Enter a simple or an old packet block; return 0 if it is too short to be one."""
+        known = len(self._file.interfaces) - self._first
+        if kind == _SIMPLE_PACKET:
+            if len(body) < 4:
+                return 0
+            (length,) = struct.unpack(f"{self._order}I", body[:4])
+            header, number, ticks = 4, 0, -1
+            snap = self._file.interfaces[self._first].snap if known else 0
+            captured = min(length, len(body) - 4, snap or MAX_CAPTURED)
+        else:
+            if len(body) < 20:
+                return 0
+            number, _, high, low, captured, length = struct.unpack(f"{self._order}HHIIII", body[:20])
+            header, ticks = 20, (high << 32 | low) if high < 1 << 31 else -1
+        column = frames[:, count]
+        column[OFFSET], column[CAPTURED_LEN] = at + header, min(captured, len(body) - header, MAX_CAPTURED)
+        column[FRAME_LEN], column[TICKS] = min(length, MAX_LEN), ticks
+        column[INTERFACE] = self._first + number if number < known else -1
+        return 1
+
+    def _options(self, data: bytes) -> dict[int, bytes]:
+        """Return the first option of each code."""
+        options: dict[int, bytes] = {}
+        at = 0
+        while at + 4 <= len(data):
+            code, size = struct.unpack(f"{self._order}HH", data[at : at + 4])
+            if code == 0:
+                break
+            options.setdefault(code, data[at + 4 : at + 4 + size])
+            at += 4 + size + -size % 4
+        return options

@@ -1,0 +1,250 @@
+"""Read a capture: one file or a rotation of files, with one numbering of connections."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+
+from smtpkit import tables
+from smtpkit.capture import columns, decoder, forms, linktypes
+from smtpkit.capture.containers import Batch, CaptureError, CaptureFile
+from smtpkit.capture.inner import inner_ip
+from smtpkit.capture.known import Fragments, Known
+
+INTERPRETED_FRAMES = 30_000  # so many are read before numba is worth its loading, or even its compiling
+UNLIMITED = 65535  # snap length from which on packets count as whole
+
+_REASONS = {
+    decoder.NOT_IP: "not IP",
+    decoder.NOT_TCP_OR_ICMP: "not TCP or ICMP",
+    decoder.CUT: "headers cut off by the snap length",
+    decoder.BAD_IP: "damaged IP header",
+    decoder.BAD_TCP: "damaged TCP header, kept as far as it is readable",
+    decoder.NO_INTERFACE: "of an interface that the file does not describe",
+}
+_INNER = (decoder.PPP, decoder.PPPOE, decoder.MPLS, decoder.MPLS_MULTICAST)
+
+
+def read_capture(*paths: str | os.PathLike[str]) -> pd.DataFrame:
+    """Read a capture as the table `packets`.
+
+    Parameters
+    ----------
+    *paths
+        Capture files (pcap or pcapng, plain or gzip, bzip2, xz); several are one rotation.
+
+    Returns
+    -------
+    DataFrame
+        Table `packets`: one row for each TCP or ICMP packet and each later fragment. `payload_offset` is
+        ``<NA>``: a `Reader` gives the payload too, and says what was skipped.
+
+    Raises
+    ------
+    CaptureError
+        If no file can be read as a capture.
+    OSError
+        If a file cannot be opened.
+    """
+    reader = Reader(*paths)
+    pieces = [piece for piece, _ in reader._pieces()]
+    packets = reader._table(pieces)
+    packets["payload_offset"] = pd.Series(index=packets.index, dtype="Int64")
+    return packets
+
+
+def payload_of(packets: pd.DataFrame, payload: memoryview) -> list[bytes]:
+    """Return the captured TCP payload of each row of one batch, empty where none was captured.
+
+    What the snap length cut off is missing at the end: compare the length with `tcp_len`.
+    """
+    start = packets["payload_offset"].fillna(0).to_numpy(np.int64)
+    size = packets["tcp_len"].fillna(0).to_numpy(np.int64)
+    size = np.maximum(size - (packets["frame_len"] - packets["captured_len"]).to_numpy(np.int64).clip(0), 0)
+    size[packets["payload_offset"].isna()] = 0
+    return [bytes(payload[a : a + n]) for a, n in zip(start.tolist(), size.tolist(), strict=True)]
+
+
+class Reader:
+    """Reads one capture in batches.
+
+    Iterating yields ``(packets, payload)``: the next rows of the table `packets`, and the buffer that their
+    `payload_offset` points into (see `payload_of`). Memory is bounded by a batch and by what is known of
+    addresses and connections. After the iteration `captures` and `skipped` are complete.
+
+    Parameters
+    ----------
+    *paths
+        Capture files, plain or compressed; several are one rotation and are read in order of time.
+    capture
+        Number of this capture point, for the column of that name.
+
+    Attributes
+    ----------
+    captures : DataFrame
+        Table `captures`, one row.
+    skipped : DataFrame
+        Table `skipped`: packets of the files that are no rows of `packets`, and damage, with the first place.
+    """
+
+    def __init__(self, *paths: str | os.PathLike[str], capture: int = 0) -> None:
+        self.paths = [os.fspath(path) for path in paths]
+        self.capture = capture
+        self.captures, self.skipped = tables.empty("captures"), tables.empty("skipped")
+
+    def __iter__(self) -> Iterator[tuple[pd.DataFrame, memoryview]]:
+        """Read from the beginning.
+
+        Raises
+        ------
+        CaptureError
+            If no file can be read as a capture. One that cannot, beside others that can, is in `skipped`.
+        OSError
+            If a file cannot be opened.
+        """
+        for piece, batch in self._pieces():
+            yield self._table([piece]), memoryview(batch.buffer)  # type: ignore[arg-type]
+
+    def _table(self, pieces: list[columns.Piece]) -> pd.DataFrame:
+        return columns.frame(pieces, self.capture, self.paths, self._known.names)
+
+    def _pieces(self) -> Iterator[tuple[columns.Piece, Batch]]:
+        self._known, self._fragments, account = Known(), Fragments(), Account()
+        self._cells = np.empty((len(decoder.CELLS), 0), np.int64)
+        for path in _in_order(self.paths):
+            file = CaptureFile(path)
+            try:
+                for batch in file.batches(lambda: _form(account.packets)):
+                    time = columns.times(batch, file.interfaces)
+                    yield self._decode(file, batch, time), batch
+                    account.add_batch(file, batch, time)
+            except CaptureError as error:
+                account.errors.append(error)
+                account.skip(path, "no capture", str(error))
+            else:
+                account.add_file(file)
+        if account.errors and not account.files:
+            raise account.errors[0]
+        self.captures, self.skipped = account.captures(self.capture), account.skipped()
+
+    def _decode(self, file: CaptureFile, batch: Batch, time: np.ndarray) -> columns.Piece:
+        form, count = _form(batch.first), batch.size
+        buffer, frames = form.view(batch.buffer), form.view(batch.frames)
+        form.locate(buffer, frames, count, form.view(np.array([i.link for i in file.interfaces], np.int64)))
+        _unwrap(batch)
+        if self._cells.shape[1] < count:
+            self._cells = np.empty((len(decoder.CELLS), count), np.int64)
+        self._cells.fill(-1)
+        rows = form.decode(buffer, frames, count, form.view(self._cells), self._known.memory(form, count))
+        cells = self._cells[:, :rows]
+        self._known.name_hosts()
+        self._fragments.tie(cells, time[cells[decoder.INDEX]])
+        return columns.piece(batch, cells, time, self.paths.index(file.path))
+
+
+class Account:
+    """Counts what a capture has and what of it was skipped."""
+
+    def __init__(self) -> None:
+        self.errors: list[CaptureError] = []
+        self.files: list[CaptureFile] = []
+        self.packets = 0
+        self._spans: list[tuple[int, int]] = []
+        self._skips: dict[tuple[str, str], tuple[int, str]] = {}
+
+    def skip(self, path: str, reason: str, where: str, count: int = 1) -> None:
+        """Count what is skipped; the first place stays."""
+        before, first = self._skips.get((path, reason), (0, where))
+        self._skips[path, reason] = before + count, first
+
+    def add_batch(self, file: CaptureFile, batch: Batch, time: np.ndarray) -> None:
+        """Count the frames of a decoded batch, and the reasons of those without a row."""
+        self.packets += batch.size
+        valid = time[time != columns.NAT]
+        if len(valid):
+            self._spans.append((int(valid.min()), int(valid.max())))
+        kinds = batch.frames[decoder.KIND, : batch.size]
+        for kind in np.unique(kinds[kinds != decoder.KEPT]):
+            self._skip_kind(file, batch, int(kind), np.flatnonzero(kinds == kind))
+
+    def _skip_kind(self, file: CaptureFile, batch: Batch, kind: int, where: np.ndarray) -> None:
+        if kind != decoder.LINK_UNKNOWN:
+            self.skip(file.path, _REASONS[kind], f"frame {batch.first + where[0] + 1}", len(where))
+            return
+        links = np.array([i.link for i in file.interfaces])[batch.frames[decoder.INTERFACE, where]]
+        for link in np.unique(links):
+            own = where[links == link]
+            reason = f"link layer {linktypes.name(int(link))} is not read"
+            self.skip(file.path, reason, f"frame {batch.first + own[0] + 1}", len(own))
+
+    def add_file(self, file: CaptureFile) -> None:
+        """Take note of a file that was read to its end, or to where it is damaged."""
+        self.files.append(file)
+        for reason, where in file.damaged:
+            self.skip(file.path, reason, where)
+
+    def captures(self, number: int) -> pd.DataFrame:
+        """Return the table `captures` of this one."""
+        interfaces = [i for file in self.files for i in file.interfaces]
+        snaps = [i.snap for i in interfaces if 0 < i.snap < UNLIMITED]
+        dropped = [n for file in self.files for n in file.dropped.values()]
+        row: dict[str, object] = {
+            "capture": number,
+            "files": ", ".join(file.path for file in self.files),
+            "link_type": _listed(linktypes.name(i.link) for i in interfaces),
+            "snap_length": min(snaps, default=None),
+            "filter": _listed(i.filter for i in interfaces if i.filter),
+            "dropped": sum(dropped) if dropped else None,
+            "packets": self.packets,
+        }
+        if self._spans:
+            first, last = zip(*self._spans, strict=True)
+            row |= {"first": pd.Timestamp(min(first), tz="UTC"), "last": pd.Timestamp(max(last), tz="UTC")}
+        return tables.from_rows([row], "captures")
+
+    def skipped(self) -> pd.DataFrame:
+        """Return the table `skipped`."""
+        rows = [
+            {"file": file, "reason": reason, "count": count, "where": where}
+            for (file, reason), (count, where) in self._skips.items()
+        ]
+        return tables.from_rows(rows, "skipped")
+
+
+def _form(frames: int) -> SimpleNamespace:
+    return forms.compiled() if frames >= INTERPRETED_FRAMES else forms.interpreted()
+
+
+def _in_order(paths: list[str]) -> list[str]:
+    return sorted(paths, key=_first_time) if len(paths) > 1 else paths
+
+
+def _first_time(path: str) -> int:
+    file = CaptureFile(path)
+    try:
+        batch = next(file.batches(forms.interpreted, 1), None)
+    except CaptureError:
+        return columns.NAT
+    return int(columns.times(batch, file.interfaces)[0]) if batch else columns.NAT
+
+
+def _unwrap(batch: Batch) -> None:
+    """Let dpkt find the IP packet in the frames that the decoder declines."""
+    kinds = batch.frames[decoder.KIND, : batch.size]
+    for i in np.flatnonzero((kinds >= decoder.TUNNEL) | np.isin(kinds, _INNER)):
+        frame = batch.frames[:, i]
+        start, end = frame[decoder.NETWORK], frame[decoder.OFFSET] + frame[decoder.CAPTURED_LEN]
+        found = inner_ip(int(frame[decoder.KIND]), batch.buffer[start:end].tobytes())
+        if found:
+            frame[decoder.OUTER_LEN], frame[decoder.KIND] = found
+            frame[decoder.NETWORK] += found[0]
+        elif frame[decoder.KIND] >= decoder.TUNNEL:
+            frame[decoder.KIND] -= decoder.TUNNEL
+
+
+def _listed(names: Iterable[str]) -> str | None:
+    return ", ".join(dict.fromkeys(names)) or None
