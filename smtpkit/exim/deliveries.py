@@ -76,12 +76,12 @@ def attempts(log_lines: pd.DataFrame) -> pd.DataFrame:
 
     A host line (``H=host [address]: error``) starts an attempt; the ``==``, ``**``, ``=>`` and ``->`` lines
     that follow for this host within a minute belong to it. Local deliveries are none, nor are hosts that Exim
-    skipped (retry time not reached). ``outcome`` is that of this host: deferred, though another host may have taken
-    the message.
+    skipped (retry time not reached). ``outcome`` is that of this host: deferred, though another host may have
+    taken the message.
 
     On a receiving host there are two more kinds: an arrival by SMTP from another host, which is a delivered
     attempt of that client, and a client that went away or fell silent, which is a failed one. Arrivals from
-    this host itself (loopback) are left out.
+    this host itself (loopback, or its own address) are left out.
     """
     kinds = {*_OUTCOMES, *_ARRIVALS, "host_error", "connection_lost"}
     found = [_finish(a) for _, rows in _by_message(log_lines, kinds) for a in _attempts(rows)]
@@ -257,7 +257,7 @@ def _first(table: tuple[tuple[str, str], ...], text: str) -> str | None:
 def _arrived(row: Row) -> list[Row]:
     """Return the attempt of a client on another host that an arrival shows, if it is one."""
     protocol, address = row.get("protocol", ""), row.get("host_address")
-    if address is None or "local" in protocol or "mtp" not in protocol or _is_loopback(address):
+    if address is None or "local" in protocol or "mtp" not in protocol or _is_own(address, row):
         return []
     attempt = _from_client(row) | {"outcome": "delivered", "phase": "end of data", "size": row.get("size")}
     if "recipients" in row:
@@ -289,8 +289,8 @@ def _from_client(row: Row) -> Row:
     }
 
 
-def _is_loopback(address: str) -> bool:
+def _is_own(address: str, row: Row) -> bool:
     try:
-        return ipaddress.ip_address(address).is_loopback
+        return address == row.get("interface_address") or ipaddress.ip_address(address).is_loopback
     except ValueError:
         return False
