@@ -23,6 +23,7 @@ NEAR = pd.Timedelta(60, "s")  # lines of one attempt that Exim writes in one go;
 _DELIVERED = ("delivery", "additional_delivery", "cutthrough_delivery")
 _OUTCOMES = dict.fromkeys(_DELIVERED, "delivered") | {"deferral": "deferred", "failure": "failed"}
 _ARRIVALS = ("arrival", "fakereject")
+_SESSIONS = ("connection_lost", "tls_error")
 _NOWHERE = (":blackhole:", "discarded", "blackhole")  # logged as deliveries, and delivered to nobody
 
 # How far an attempt came, by the start of the command that Exim names ...
@@ -79,16 +80,18 @@ def attempts(log_lines: pd.DataFrame) -> pd.DataFrame:
     skipped (retry time not reached). ``outcome`` is that of this host: deferred, though another host may have
     taken the message.
 
+    A connection on which TLS could not be started, so that Exim made another one without, is one of its own.
+
     On a receiving host there are two more kinds: an arrival by SMTP from another host, which is a delivered
     attempt of that client, and a client that went away or fell silent, which is a failed one. Arrivals from
-    this host itself (loopback, or its own address) are left out.
+    this host itself (loopback, or its own address) are left out. Where Exim does not say how far a client
+    came (command timeout) `phase` is ``<NA>``, unless there is a message id: then the data had begun.
     """
-    kinds = {*_OUTCOMES, *_ARRIVALS, "host_error", "connection_lost"}
+    kinds = {*_OUTCOMES, *_ARRIVALS, *_SESSIONS, "host_error"}
     found = [_finish(a) for _, rows in _by_message(log_lines, kinds) for a in _attempts(rows)]
-    lost = log_lines[log_lines["message_id"].isna() & (log_lines["kind"] == "connection_lost")]
+    lost = log_lines[log_lines["message_id"].isna() & log_lines["kind"].isin(_SESSIONS)]
     found += [_finish(a) for row in _rows(lost) for a in _lost(row)]
-    found.sort(key=lambda attempt: (str(attempt["file"]), attempt["line"]))
-    return tables.from_rows(found, "attempts")
+    return tables.from_rows(found, "attempts").sort_values("end", kind="stable", ignore_index=True)
 
 
 def _by_message(log_lines: pd.DataFrame, kinds: set[str]) -> Iterator[tuple[str, list[Row]]]:
@@ -138,16 +141,24 @@ def _recipient(row: Row) -> str:
 def _attempts(rows: list[Row]) -> list[Row]:
     """Return the attempts of one message, its lines in order."""
     out: list[Row] = []
-    other: list[Row] = []
+    clients: list[Row] = []
     for row in rows:
         if row["kind"] == "host_error":
             _host_line(out, row)
         elif row["kind"] in _OUTCOMES:
             _address_line(out, row)
+        elif row["kind"] in _ARRIVALS:
+            clients += _arrived(row)
         else:
-            other += _lost(row) if row["kind"] == "connection_lost" else _arrived(row)
+            clients += _lost(row)
+            out += _fallen_back(row)
     size = next((row.get("size") for row in rows if row["kind"] in _ARRIVALS), None)
-    return other + [{"size": size} | attempt for attempt in out]
+    return clients + [{"size": size} | attempt for attempt in out]
+
+
+def _fallen_back(row: Row) -> list[Row]:
+    error = grammar.fallback(row["text"].partition("\n")[0])[1]
+    return [_open(row, "deferred", error)] if error else []
 
 
 def _host_line(attempts: list[Row], row: Row) -> None:
@@ -212,20 +223,23 @@ def _figures(row: Row) -> Row:
 
 
 _FIGURES = {name: name for name in ("size", "bytes_written", "errno", "smtp_code", "confirmation")}
+_ERROR_COLUMNS = ("error", "text", "errno", "smtp_code", "bytes_written")
 _FIGURES |= {"client": "interface_address", "client_port": "interface_port", "duration": "delivery_time"}
 
 
 def _add(attempt: Row, row: Row, outcome: str, text: str) -> None:
     """Add a recipient's line: what it says fills what the attempt lacks; one delivery makes it delivered."""
+    attempt["seen"] = row.get("time")
     if "address" in row:
         attempt["addresses"][_recipient(row)] = outcome
-    if text and not attempt["text"]:
-        attempt["text"] = text
     if outcome == "delivered":
-        attempt |= {"outcome": "delivered", "error": None, "phase": "end of data"}
+        attempt |= (
+            {"outcome": outcome, "phase": "end of data"} | dict.fromkeys(_ERROR_COLUMNS) | _figures(row)
+        )
     elif attempt["outcome"] != "delivered":
         attempt["outcome"] = "failed" if "failed" in (outcome, attempt["outcome"]) else "deferred"
-    attempt |= {"seen": row.get("time")} | _figures(row) | {k: v for k, v in attempt.items() if v is not None}
+        known = {name: value for name, value in attempt.items() if value not in (None, "")}
+        attempt |= {"text": text} | _figures(row) | known
 
 
 def _finish(attempt: Row) -> Row:
@@ -271,6 +285,7 @@ def _lost(row: Row) -> list[Row]:
     fields, phase, error = grammar.incoming(text)
     if "host_address" not in fields:
         return []
+    phase = phase or ("sending data block" if "message_id" in row else None)
     attempt = _from_client(row) | {"outcome": "failed", "phase": phase, "error": error, "text": text}
     return [attempt | {"duration": grammar.seconds(fields.get("duration"))}]
 

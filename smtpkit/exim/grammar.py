@@ -94,7 +94,7 @@ _UNFLAGGED = [
         ("other", r""),
     )
 ]
-_HOST_ERROR = re.compile(r": | (?!Warning:|RCPT |MAIL )[A-Z]")
+_HOST_ERROR = re.compile(r": | (?!Warning:|RCPT |MAIL |TLS )[A-Z]")
 
 # The error text of an SMTP client (`check_response` in transports/smtp.c).
 _COMMAND = (
@@ -110,6 +110,33 @@ ERROR = re.compile(
     r"(?:: (?:host [^ ]+ \[[^\] ]*\]: )?(?P<smtp_code>\d{3})(?!\d))?",
     re.ASCII,
 )
+
+
+# What a server says of a client that went away: words before the host, how far it came, class of the error.
+_INCOMING = [
+    (re.compile(pattern), phase, error)
+    for pattern, phase, error in (
+        (
+            r"SMTP data timeout \(message abandoned\) on (?:TLS )?connection from",
+            "sending data block",
+            "timeout",
+        ),
+        (
+            r"SMTP connection (?:Ci=[^ ]+ )?from(?=.* lost while reading message)",
+            "sending data block",
+            "lost connection",
+        ),
+        (r"SMTP connection lost after final dot(?= H=)", "end of data", "lost connection"),
+        (r"SMTP command timeout on (?:TLS )?connection from", None, "timeout"),
+        (r"unexpected disconnection while reading SMTP command from", None, "lost connection"),
+        (
+            r"TLS error on connection from(?=.* \((?:SSL_accept|gnutls_handshake)\): timed out)",
+            "STARTTLS",
+            "timeout",
+        ),
+        (r"TLS error on connection from(?=.* \((?:SSL_accept|gnutls_handshake)\): )", "STARTTLS", "TLS"),
+    )
+]
 
 
 def parse_head(line: str) -> re.Match[str] | None:
@@ -136,10 +163,19 @@ def split_host(text: str) -> tuple[dict[str, Any], str]:
     return fields, _rest(f" {text}", end)
 
 
-def split_incoming(text: str, start: int) -> dict[str, Any]:
-    """Return host, interface and duration (``D=``) of `text` from `start`, where a host begins."""
-    line = text[start:].removeprefix(" H=").lstrip(" ")
-    return _fields(f" H={line}", 0, _ALWAYS | {"D": "duration"})[0]
+def fallback(text: str) -> tuple[dict[str, Any], str]:
+    """Return host and error text where a client went on without TLS, whose start had failed; else nothing."""
+    error, found, host = text.rpartition(": delivering unencrypted to ")
+    return _fields(f" {host.partition(' (')[0]}", 0, {})[0] if found else {}, error if found else ""
+
+
+def incoming(text: str) -> tuple[dict[str, Any], str | None, str | None]:
+    """Return host, interface and duration, phase and error class of a server's line about a lost client."""
+    for pattern, phase, error in _INCOMING:
+        if found := pattern.match(text):
+            host = text[found.end() :].removeprefix(" H=").lstrip(" ")
+            return _fields(f" H={host}", 0, _ALWAYS | {"D": "duration"})[0], phase, error
+    return {}, None, None
 
 
 def _parse_flagged(line: str, pos: int, flag: str) -> dict[str, Any]:
@@ -180,8 +216,8 @@ def _parse_unflagged(line: str, pos: int, message_id: str | None) -> dict[str, A
         return row | _error_columns(_rest(line, end), None) | {"kind": "host_error", "text": text}
     start = line[end:].lstrip(" ")
     kind = next(kind for kind, pattern in _UNFLAGGED if pattern.match(start))
-    if kind == "connection_lost":
-        row = incoming(text)[0]
+    if kind in ("connection_lost", "tls_error"):
+        row = incoming(text)[0] or fallback(text)[0] or row
     return row | {"kind": kind, "text": text or None}
 
 
@@ -233,35 +269,6 @@ def _value(found: re.Match[str]) -> str:
 def _rest(line: str, end: int) -> str:
     found = _TEXT.match(line, end)
     return found["text"] if found else ""
-
-
-# What a server says when its client went away: words before the host, how far it came, class of the error.
-_INCOMING = [
-    (re.compile(pattern), phase, error)
-    for pattern, phase, error in (
-        (
-            r"SMTP data timeout \(message abandoned\) on (?:TLS )?connection from",
-            "sending data block",
-            "timeout",
-        ),
-        (r"SMTP command timeout on (?:TLS )?connection from", None, "timeout"),
-        (
-            r"SMTP connection (?:Ci=[^ ]+ )?from(?=.* lost while reading message data)",
-            "sending data block",
-            "lost connection",
-        ),
-        (r"SMTP connection lost after final dot(?= H=)", "end of data", "lost connection"),
-        (r"unexpected disconnection while reading SMTP command from", None, "lost connection"),
-    )
-]
-
-
-def incoming(text: str) -> tuple[dict[str, Any], str | None, str | None]:
-    """Return host, interface and duration, phase and error class of a server's line about a lost client."""
-    for pattern, phase, error in _INCOMING:
-        if found := pattern.match(text):
-            return split_incoming(text, found.end()), phase, error
-    return {}, None, None
 
 
 _DURATION = re.compile(r"(?:(\d+)w)?(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+(?:\.\d+)?)s)?", re.ASCII)
