@@ -15,14 +15,15 @@ ETHERNET = 14
 TCP_HEADERS = {4: 52, 6: 72}  # octets of IP and TCP with timestamps, before the data
 FINAL_DOT = 3
 REPEATS = 4  # sendings of one segment that make a stall
+ABANDONED = r"SMTP (?:command|data) timeout"  # a receiver's line for a message that did not come
 TOO_BIG = {(1, 3, 4), (58, 2, 0)}  # protocol, ICMP type, code
 
 
 def problems(plan: Plan, result: Result) -> list[str]:
     """Why the run does not show what its label says; empty if it does."""
-    near, far, target = _ends(plan, result)
-    too_long = [packet for packet in near if packet.destination == target and packet.length > limit(plan)]
-    arrived = [packet for packet in far if packet.destination == target and packet.length > limit(plan)]
+    source, target = ("broken", "sender") if plan.direction == "reverse" else ("sender", "broken")
+    too_long = _too_long(plan, result, source, target, seen_by=source)
+    arrived = _too_long(plan, result, source, target, seen_by=target)
     sendings = Counter(packet.key for packet in too_long if packet.key)
     stuck = {key[:2] for key, times in sendings.items() if times >= REPEATS}
     icmp = any(packet.icmp in TOO_BIG for packet in read(result.witnesses["sender"]))
@@ -39,6 +40,8 @@ def problems(plan: Plan, result: Result) -> list[str]:
         f"packets lost at random: {lost}": lost == any(way.loss for way in plan.ways.values()),
         f"failed {sorted(affected)}, expected {sorted(expected)}": affected == expected,
         "a healthy message was not delivered": set(result.messages) - expected <= completed,
+        "the receiver's log has not one timeout for each": plan.log == "sender"
+        or len(re.findall(ABANDONED, result.logs["broken"])) == len(expected),
     }
     return [problem for problem, fine in checks.items() if not fine]
 
@@ -66,17 +69,28 @@ def completed_messages(log: str) -> set[str]:
     return _ids(log, "Completed$")
 
 
+def abandoned_messages(log: str) -> set[str]:
+    """Ids in a receiver's log of messages begun and never ended; Exim gives not all of them an id."""
+    return _ids(log, ABANDONED)
+
+
+def received_messages(log: str) -> set[str]:
+    """Ids with an arrival line."""
+    return _ids(log, "<= ")
+
+
 def _ids(log: str, what: str) -> set[str]:
     return set(
         re.findall(rf"^[\d-]+ \S+ (?:[+-]\d+ )?(?:\[\d+\] )?([\w-]{{16,23}}) {what}", log, re.MULTILINE)
     )
 
 
-def _ends(plan: Plan, result: Result) -> tuple[list["Packet"], list["Packet"], str]:
-    """Packets where the large ones come from, packets where they go, and the address there."""
-    near, far = ("sender", "broken") if plan.direction != "reverse" else ("broken", "sender")
-    (target,) = (host.address for host in plan.hosts if host.role == far)
-    return list(read(result.witnesses[near])), list(read(result.witnesses[far])), target
+def _too_long(plan: Plan, result: Result, source: str, target: str, seen_by: str) -> list["Packet"]:
+    """Packets above the path MTU from one end of the path to the other, as seen by one of them."""
+    address = {host.role: host.address for host in plan.hosts}
+    ends = (address[source], address[target])
+    packets = read(result.witnesses[seen_by])
+    return [each for each in packets if (each.source, each.destination) == ends and each.length > limit(plan)]
 
 
 @dataclass(frozen=True)
