@@ -1,6 +1,7 @@
 """python3 -m lab NAME -o FOLDER: make one incident, as root."""
 
 import argparse
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -16,6 +17,7 @@ def main() -> int:
     parser.add_argument("name", choices=PLANS, metavar="NAME", help=f"one of: {', '.join(PLANS)}")
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="FOLDER")
     arguments = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that namespaces are removed then, too
     plan = PLANS[arguments.name]
     with tempfile.TemporaryDirectory(prefix="lab-") as folder:
         result = play(plan, Path(folder))
