@@ -10,6 +10,7 @@ own besides, so that a print in grey can be read.
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 
 import matplotlib.pyplot as plt
@@ -17,7 +18,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import EngFormatter, FuncFormatter, MaxNLocator
 
-from smtpkit.printable import printable
+from smtpkit.printable import endpoint, printable
 
 BLACK, BLUE, GREEN, SHADE = "#000000", "#0072B2", "#009E73", "#E4E4E4"
 ORANGE, PURPLE, VERMILLION = "#E69F00", "#CC79A7", "#D55E00"
@@ -121,6 +122,15 @@ def attempts_by_size(
     return ax
 
 
+def png(ax: Axes) -> bytes:
+    """Return the figure of `ax` as a PNG file, and close it; the file names no program or time."""
+    figure, image = ax.get_figure(root=True), io.BytesIO()
+    assert figure is not None, "an Axes that is drawn has a figure"
+    figure.savefig(image, format="png", dpi=180, bbox_inches="tight", metadata={"Software": None})
+    plt.close(figure)
+    return image.getvalue()
+
+
 def _axes(ax: Axes | None, height: float = 4.4) -> Axes:
     if ax is None:
         ax = plt.subplots(figsize=(6.4, height), layout="constrained")[1]
@@ -140,8 +150,10 @@ def _text(text: object) -> str:
 
 
 def _legend(ax: Axes) -> None:
-    below = {"loc": "upper center", "bbox_to_anchor": (0.5, 0), "borderaxespad": 4.5}
-    ax.legend(**below, ncols=2, frameon=False, fontsize="small")
+    place = (0.5, 0.0)
+    ax.legend(
+        loc="upper center", bbox_to_anchor=place, borderaxespad=4.5, ncols=2, frameon=False, fontsize="small"
+    )
 
 
 # The time-sequence diagram
@@ -233,13 +245,9 @@ def _title(ax: Axes, sent: pd.DataFrame) -> str:
     if sent.empty:
         return "a connection"
     first = sent.iloc[0]
-    ends = (_endpoint(first["src"], first["src_port"]), _endpoint(first["dst"], first["dst_port"]))
+    ends = (endpoint(first["src"], first["src_port"]), endpoint(first["dst"], first["dst_port"]))
     ax.set_title(" → ".join(map(_text, ends)), loc="left", fontsize="medium")
     return " to ".join(map(printable, ends))
-
-
-def _endpoint(address: str, port: int) -> str:
-    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
 
 
 def _stall_in_words(stall: pd.Series, connection: str) -> str:

@@ -1,0 +1,169 @@
+"""Run a notebook and make of it one file to send: HTML that needs nothing else, or a PDF of that.
+
+The notebook is the report's source; what the command line prints is what its verdict found.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import nbformat
+import papermill
+from jupyter_client.manager import AsyncKernelManager
+from nbconvert import HTMLExporter
+from nbformat import NotebookNode
+from papermill.execute import remove_error_markers
+from traitlets import default
+
+from smtpkit.printable import printable
+from smtpkit.show import DOCUMENT
+
+PRINTING = 120  # seconds that chromium may take
+
+
+class ReportError(RuntimeError):
+    """No report could be made, or a step of it failed: one sentence says which, where and what to do.
+
+    `document` is what the notebook had found until then, None if nothing.
+    """
+
+    def __init__(self, sentence: str, document: dict[str, Any] | None = None) -> None:
+        super().__init__(sentence)
+        self.document = document
+
+
+class _Kernel(AsyncKernelManager):
+    """Run this very Python, import nothing from the working directory, and encrypt what is said to it.
+
+    The working directory may hold files of others, and other users of the machine reach its TCP ports.
+    """
+
+    @default("transport_encryption")
+    def _encrypt(self) -> str:
+        return "auto"
+
+    def format_kernel_cmd(self, extra_arguments: list[str] | None = None) -> list[str]:
+        return [sys.executable, "-P", *super().format_kernel_cmd(extra_arguments)[1:]]
+
+
+def render(
+    inputs: Sequence[str | os.PathLike[str]], output: str | os.PathLike[str], **filters: str | None
+) -> dict[str, Any]:
+    """Run the notebook `1-incident` on `inputs` and write `output`.
+
+    Parameters
+    ----------
+    inputs
+        Captures, logs, messages and folders, as for `smtpkit.load`; relative to the working directory.
+    output
+        The report: PDF if the name ends in .pdf, else HTML. Missing folders are made.
+    filters
+        Keywords of `smtpkit.load`.
+
+    Returns
+    -------
+        The document that the notebook found (`smtpkit.findings.document`).
+
+    Raises
+    ------
+    ReportError
+        If a step of the notebook failed (the report is written, and says so at its top), if there is no
+        chromium for a PDF, or if it fails.
+    OSError
+        If `output` cannot be written.
+    """
+    output = Path(output)
+    browser = _browser(output) if output.suffix.lower() == ".pdf" else None
+    output.parent.mkdir(parents=True, exist_ok=True)
+    executed = run(find("1-incident"), inputs=[os.fspath(i) for i in inputs], **filters)
+    page = to_html(executed)
+    if browser:
+        _print(browser, page, output)
+    else:
+        output.write_text(page, encoding="utf-8")
+    failure, document = _failure(executed), _document(executed)
+    if failure or document is None:
+        raise ReportError(f"{output}: written, but incomplete. {failure}", document)
+    return document
+
+
+def find(name: str) -> Path:
+    """Return where the notebook `name` is: inside the installed package, or beside it in its source."""
+    package = Path(__file__).parent
+    folders = (package / "notebooks", package.parent / "notebooks")
+    return next(path for folder in folders if (path := folder / f"{name}.ipynb").is_file())
+
+
+def run(notebook: Path, **parameters: Any) -> NotebookNode:
+    """Run `notebook` with `parameters` in the working directory and return it with its outputs.
+
+    Cells after one that fails are run too: a figure that cannot be drawn does not cost the table below it.
+    """
+    with TemporaryDirectory() as folder:
+        executed = Path(folder, notebook.name)
+        options = {"progress_bar": False, "kernel_manager_class": _Kernel, "allow_errors": True}
+        # The error stands in the notebook as well, where `_failure` finds it.
+        with suppress(papermill.PapermillExecutionError):
+            papermill.execute_notebook(notebook, executed, parameters, **options)
+        return remove_error_markers(nbformat.read(executed, as_version=4))
+
+
+def to_html(notebook: NotebookNode) -> str:
+    """Return the page of an executed notebook: no code of it, no script, nothing to load from elsewhere."""
+    templates = str(Path(__file__).parent / "templates")
+    exporter = HTMLExporter(template_name="report", extra_template_basedirs=[templates])
+    exporter.register_filter("printable", printable)
+    page, _ = exporter.from_notebook_node(notebook, {"failure": _failure(notebook)})
+    return page
+
+
+def _outputs(notebook: NotebookNode) -> list[NotebookNode]:
+    return [output for cell in notebook.cells for output in cell.get("outputs", [])]
+
+
+def _failure(notebook: NotebookNode) -> str:
+    """Return what the first failed cell said, in a sentence; an empty string if none failed."""
+    errors = [o for o in _outputs(notebook) if o.output_type == "error"]
+    return printable(f"{errors[0].evalue} ({errors[0].ename}).") if errors else ""
+
+
+def _document(notebook: NotebookNode) -> dict[str, Any] | None:
+    found = (output.get("data", {}).get(DOCUMENT) for output in _outputs(notebook))
+    return next((document for document in found if document is not None), None)
+
+
+def _browser(output: Path) -> str:
+    browser = shutil.which("chromium")
+    if browser is None:
+        advice = "install it (Debian: apt install chromium) or name a file that ends in .html"
+        raise ReportError(f"{output}: a PDF is printed by chromium, which is not installed; {advice}.")
+    return browser
+
+
+def _print(browser: str, page: str, output: Path) -> None:
+    """Print `page` with scripts off and no host that can be resolved."""
+    with TemporaryDirectory() as folder:
+        source = Path(folder, "report.html")
+        source.write_text(page, encoding="utf-8")
+        command = [browser, "--headless", "--disable-gpu", "--no-pdf-header-footer"]
+        command += ["--blink-settings=scriptEnabled=false", "--host-resolver-rules=MAP * ~NOTFOUND"]
+        command += ["--no-sandbox"] if os.geteuid() == 0 else []  # chromium refuses root a sandbox
+        command += [
+            f"--user-data-dir={folder}/profile",
+            f"--print-to-pdf={output.absolute()}",
+            source.as_uri(),
+        ]
+        try:
+            subprocess.run(command, check=True, capture_output=True, timeout=PRINTING)
+        except (subprocess.SubprocessError, OSError) as error:
+            raise ReportError(
+                f"{output}: chromium could not print it ({error.__class__.__name__})."
+            ) from error

@@ -1,0 +1,237 @@
+"""What the cells of a notebook show: the JSON document and tables, as HTML and as plain text.
+
+By default no subject, mailbox, free text of a log or payload is shown: of an error its class and reply code.
+"""
+
+from __future__ import annotations
+
+import base64
+import html
+import platform
+import re
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jinja2
+import pandas as pd
+from markupsafe import Markup
+
+from smtpkit import plot
+from smtpkit.incident import Incident
+from smtpkit.printable import endpoint, printable
+
+DOCUMENT = "application/vnd.smtpkit.findings+json"  # where the verdict carries what the command line prints
+MOST_ROWS = 500  # of a table
+_KEY = ["capture", "stream"]
+_PATH = ["capture", "client", "server"]
+
+
+@dataclass(frozen=True)
+class Shown:
+    """HTML for the output of a cell; its `repr` is the same in plain text."""
+
+    html: str
+    document: dict[str, Any] | None = None
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
+        bundle = {"text/html": self.html, "text/plain": repr(self)}
+        return bundle if self.document is None else bundle | {DOCUMENT: self.document}
+
+    def __repr__(self) -> str:
+        text = html.unescape(re.sub(r"<[^>]*>", " ", self.html))
+        return "\n".join(" ".join(line.split()) for line in text.splitlines() if line.strip())
+
+
+class Example(NamedTuple):
+    """What the figures draw: one connection, the packet sizes on its path, and a size that decides."""
+
+    packets: pd.DataFrame
+    stalls: pd.DataFrame
+    sizes: pd.DataFrame
+    path_mtu: pd.DataFrame
+    threshold: tuple[int, int] | None
+
+
+def verdict(document: dict[str, Any]) -> Shown:
+    """Return what was found, two sentences a finding; the command line reads `document` from it."""
+    return Shown(_part("verdict", document), document)
+
+
+def remedies(document: dict[str, Any]) -> Shown:
+    """Return the next test and the remedies of each finding."""
+    return Shown(_part("remedies", document))
+
+
+def evidence(document: dict[str, Any]) -> Shown:
+    """Return what speaks for each finding and what against it, with the sources."""
+    return Shown(_part("evidence", document))
+
+
+def ruled_out(document: dict[str, Any]) -> Shown:
+    """Return the causes that do not hold, and why."""
+    return Shown(_part("ruled_out", document))
+
+
+def not_observable(document: dict[str, Any]) -> Shown:
+    """Return what the inputs could not tell."""
+    return Shown(_part("not_observable", document))
+
+
+def display_filters(document: dict[str, Any]) -> Shown:
+    """Return a Wireshark display filter for each finding."""
+    return Shown(_part("display_filters", document))
+
+
+def figure(ax: plot.Axes) -> Shown:
+    """Return the picture of `ax`, with the label of `ax` as its alternative text, and close it.
+
+    Where nothing is drawn on `ax`, the label stands alone.
+    """
+    words, image = str(ax.get_label()), plot.png(ax)
+    if not ax.has_data():
+        return Shown(_part("sentence", words))
+    return Shown(_part("figure", words, base64.b64encode(image).decode()))
+
+
+def table(frame: pd.DataFrame, *, caption: str, most_rows: int = MOST_ROWS) -> Shown:
+    """Return `frame` as a table: its first `most_rows` rows, and how many are left out."""
+    return Shown(_part("table", frame.head(most_rows), caption, len(frame) - most_rows))
+
+
+def attempts(incident: Incident) -> Shown:
+    """Return a row for each message and server tried, in order of time.
+
+    Where there are more than can be shown, those that did not deliver come first.
+    """
+    if incident.attempts.empty:
+        return Shown(_part("sentence", "No log of delivery attempts was among the inputs."))
+    rows = incident.attempts.sort_values("end", kind="stable")
+    if len(rows) > MOST_ROWS:
+        rows = rows.sort_values("outcome", key=lambda outcome: outcome == "delivered", kind="stable")
+    zone = f"the log was read as {incident.timezone} ({incident.timezone_reason})"
+    caption = f"Delivery attempts: times in UTC, sizes in bytes; {zone}"
+    return table(_readable_attempts(rows, incident.connections), caption=caption)
+
+
+def skipped(incident: Incident) -> Shown:
+    """Return what could not be read or was left out, and why."""
+    if incident.skipped.empty:
+        return Shown(_part("sentence", "Nothing was skipped: every packet and every line was read."))
+    return table(incident.skipped.rename(columns=str.capitalize), caption="Skipped, by file and reason")
+
+
+def about(document: dict[str, Any]) -> Shown:
+    """Return the versions of the programs and what the inputs were, with their SHA-256."""
+    versions = {name: metadata.version(name) for name in ("smtpkit-notebooks", "pandas", "matplotlib")}
+    versions = {"Python": platform.python_version(), **versions}
+    return Shown(_part("about", versions, document["inputs"]))
+
+
+def example(incident: Incident, document: dict[str, Any]) -> Example:
+    """Choose what the figures draw: the first stalled connection of the first finding that has one.
+
+    Where none has one, it is a finding's first connection, else the busiest of all: there is no stall to draw
+    then, but the packet sizes on its path still are of interest.
+    """
+    named = [(c["capture"], c["stream"]) for f in document["findings"] for c in f["connections"]]
+    stalled = set(_keys(incident.stalls))
+    busiest = _keys(incident.connections.sort_values("packets", ascending=False))
+    key = next(iter([*filter(stalled.__contains__, named), *named, *busiest]), (-1, -1))
+    packets, stalls = _of(incident.packets, key), _of(incident.stalls, key)
+    if key not in named:
+        stalls = stalls.iloc[:0]
+    longest = stalls.sort_values("duration", ascending=False)["direction"]
+    path = incident.connections.merge(_of(incident.connections, key)[_PATH])
+    wanted = {"direction": [*longest, "forward"][:1]}
+    sizes = incident.sizes.merge(path[_KEY]).merge(pd.DataFrame(wanted))
+    path_mtu = incident.path_mtu.merge(path[_PATH].drop_duplicates()).merge(pd.DataFrame(wanted))
+    return Example(packets, stalls, sizes, path_mtu, _threshold(document))
+
+
+def _keys(frame: pd.DataFrame) -> list[tuple[int, int]]:
+    return list(frame[_KEY].itertuples(index=False, name=None))
+
+
+def _of(frame: pd.DataFrame, key: tuple[int, int]) -> pd.DataFrame:
+    return frame[(frame["capture"] == key[0]) & (frame["stream"] == key[1])]
+
+
+def _threshold(document: dict[str, Any]) -> tuple[int, int] | None:
+    """Sizes by which a finding parts messages, if they are of the kind that the log tells."""
+    for parameters in (finding["parameters"] for finding in document["findings"]):
+        if (
+            parameters.get("size_measure") == "S"
+            and parameters.get("size_low")
+            and parameters.get("size_high")
+        ):
+            return parameters["size_low"], parameters["size_high"]
+    return None
+
+
+def _readable_attempts(attempts: pd.DataFrame, connections: pd.DataFrame) -> pd.DataFrame:
+    ends = ["client", "client_port", "server", "server_port"]
+    seen = attempts.merge(connections[[*_KEY, *ends]], on=_KEY, how="left", suffixes=("_logged", ""))
+    for logged, name in zip(("client_logged", "client_port_logged", "peer", "peer_port"), ends, strict=True):
+        seen[name] = seen[name].fillna(seen[logged])
+    return pd.DataFrame(
+        {
+            "Logged at (UTC)": seen["end"],
+            "Took [s]": (seen["end"] - seen["start"]).dt.total_seconds().round(1),
+            "Message": seen["message_id"],
+            "Client": seen[ends[:2]].apply(_end, axis="columns"),
+            "Server": seen[ends[2:]].apply(_end, axis="columns"),
+            "Outcome": seen["outcome"],
+            "Last phase": seen["phase"],
+            "Error": seen["smtp_code"].astype("string").fillna(seen["error"]),
+            "Size": seen["size"],
+            "Written": seen["bytes_written"],
+            "Acknowledged": seen["bytes_acknowledged"],
+            "tcp.stream": seen["stream"],
+            "Joined by": seen["matched_by"],
+            "Log": [Path(file).name for file in seen["file"]],
+            "Line": seen["line"],
+        }
+    )
+
+
+def _end(end: pd.Series) -> str:
+    address, port = end
+    if pd.isna(address):
+        return "this host"
+    return address if pd.isna(port) else endpoint(address, port)
+
+
+def _cell(value: Any) -> str:
+    if pd.isna(value):
+        return "–"
+    return f"{value:%Y-%m-%d %H:%M:%S}" if isinstance(value, pd.Timestamp) else str(value)
+
+
+def _lines(text: str) -> Markup:
+    """Commands and filters: several lines stay several lines."""
+    return Markup("\n").join(printable(line) for line in text.splitlines())
+
+
+def _part(name: str, *values: Any) -> str:
+    return str(getattr(_PARTS, name)(*values))
+
+
+def _visible(value: Any) -> Any:
+    return printable(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+
+
+def _parts() -> Any:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
+        autoescape=True,
+        finalize=_visible,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+    )
+    environment.filters |= {"cell": _cell, "lines": _lines}
+    return environment.get_template("parts.html.j2").module
+
+
+_PARTS = _parts()
