@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections import defaultdict
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from io import BufferedIOBase
@@ -19,6 +20,7 @@ from smtpkit.files import open_input
 
 __all__ = ["Log", "LogError", "attempts", "messages", "read_log", "sniff"]
 
+Row = dict[str, Any]
 LONGEST = 1 << 20  # bytes of a line, characters of what continues it; Exim itself writes at most 8 KiB
 
 
@@ -60,9 +62,11 @@ def read_log(*paths: str | os.PathLike[str], timezone: str | None = None) -> Log
     -----
     Source: Exim specification, chapter "Log files".
     """
-    zone, skipped = _zone(timezone), _Skipped()
-    log_lines = tables.concat([_read_file(os.fspath(path), zone, skipped) for path in paths], "log_lines")
-    return Log(log_lines, messages(log_lines), attempts(log_lines), skipped.table())
+    zone = _zone(timezone)
+    files = [_read_file(os.fspath(path), zone) for path in paths]
+    log_lines = tables.concat([lines for lines, _ in files], "log_lines")
+    skipped = tables.from_rows([row for _, counts in files for row in counts.rows()], "skipped")
+    return Log(log_lines, messages(log_lines), attempts(log_lines), skipped)
 
 
 def sniff(head: bytes) -> bool:
@@ -70,57 +74,58 @@ def sniff(head: bytes) -> bool:
     return grammar.STARTS_LINE.search(head) is not None
 
 
-class _Skipped(dict[tuple[str, str], list[Any]]):
-    """What was left out or is odd: count and first place, by file and reason."""
+class _Skipped(dict[str, list[int]]):
+    """What was left out of a file or is odd in it: count and first line, by reason."""
 
-    def add(self, file: str, reason: str, line: int) -> None:
-        self.setdefault((file, reason), [0, f"line {line}"])[0] += 1
+    def __init__(self, file: str) -> None:
+        self.file = file
 
-    def table(self) -> pd.DataFrame:
-        rows = ({"file": f, "reason": r, "count": n, "where": w} for (f, r), (n, w) in self.items())
-        return tables.from_rows(rows, "skipped")
+    def add(self, reason: str, line: int) -> None:
+        self.setdefault(reason, [0, line])[0] += 1
+
+    def rows(self) -> Iterator[dict[str, Any]]:
+        for reason, (count, line) in self.items():
+            yield {"file": self.file, "reason": reason, "count": count, "where": f"line {line}"}
 
 
 def _zone(name: str | None) -> tzinfo | None:
     if name is None:
         return None
-    if found := re.fullmatch(r"([+-])(\d\d):?([0-5]\d)", name, re.ASCII):
-        minutes = int(found[2]) % 24 * 60 + int(found[3])
-        return timezone(timedelta(minutes=-minutes if found[1] == "-" else minutes))
+    if found := re.fullmatch(r"([+-])([01]\d|2[0-3]):?([0-5]\d)", name, re.ASCII):
+        offset = timedelta(hours=int(found[2]), minutes=int(found[3]))
+        return timezone(-offset if found[1] == "-" else offset)
     try:
         return ZoneInfo(name)
     except (ValueError, OSError) as error:
-        raise LogError(
-            f"no time zone {name!r}; give a name such as Europe/Berlin or an offset such as +0100"
-        ) from error
+        advice = "give a name such as Europe/Berlin or an offset such as +0100"
+        raise LogError(f"there is no time zone {name!r}; {advice}") from error
 
 
-def _read_file(path: str, zone: tzinfo | None, skipped: _Skipped) -> pd.DataFrame:
+def _read_file(path: str, zone: tzinfo | None) -> tuple[pd.DataFrame, _Skipped]:
+    skipped = _Skipped(path)
     try:
         with open_input(path) as file:
-            rows = list(_rows(file, path, skipped))
+            lines = _table(_rows(file, skipped), zone, skipped)
             if file.damage:
-                skipped.add(path, file.damage, rows[-1]["line"] if rows else 0)
+                skipped.add(file.damage, int(lines["line"].max()) if len(lines) else 0)
     except OSError as error:
-        raise LogError(
-            f"{path}: cannot be read ({error.strerror}); check the name and the permissions"
-        ) from error
-    if rows and not any("stamp" in row for row in rows):
-        raise LogError(
-            f"{path}: no line starts with an Exim time stamp; give an Exim main, reject or panic log"
-        )
-    return _table(rows, path, zone, skipped)
+        advice = "check the name and the permissions"
+        raise LogError(f"{path}: cannot be read ({error.strerror}); {advice}") from error
+    if len(lines) and lines["time"].isna().all():
+        advice = "give an Exim main, reject or panic log"
+        raise LogError(f"{path}: no line starts with an Exim time stamp; {advice}")
+    return lines.assign(file=path), skipped
 
 
-def _rows(file: BufferedIOBase, path: str, skipped: _Skipped) -> Iterator[dict[str, Any]]:
+def _rows(file: BufferedIOBase, skipped: _Skipped) -> Iterator[Row]:
     """Yield a row for each line that starts with a time stamp, what continues it in ``more``."""
-    row: dict[str, Any] | None = None
-    for number, line in _lines(file, path, skipped):
+    row: Row | None = None
+    for number, line in _lines(file, skipped):
         head = grammar.parse_head(line)
         if head is None and (row is None or _JUNK.search(line)):
-            skipped.add(path, "line without a time stamp, kept as text", number)
+            skipped.add("line without a time stamp, kept as text", number)
         if head is None and row is not None:
-            _continue(row, line, number, path, skipped)
+            _continue(row, line, number, skipped)
             continue
         if row is not None:
             yield row
@@ -130,78 +135,84 @@ def _rows(file: BufferedIOBase, path: str, skipped: _Skipped) -> Iterator[dict[s
         yield row
 
 
-_JUNK = re.compile(
-    r"[\0-\x08\x0e-\x1f\x7f]|\\x[89a-f]"
-)  # no text of Exim's, which escapes what is not printable
+# Exim escapes what is not printable, so these bytes are not of its making.
+_JUNK = re.compile(r"[\0-\x08\x0e-\x1f\x7f]|\\x[89a-f]")
 
 
-def _continue(row: dict[str, Any], line: str, number: int, path: str, skipped: _Skipped) -> None:
+def _continue(row: Row, line: str, number: int, skipped: _Skipped) -> None:
     row["room"] -= len(line) + 1
     if row["room"] > 0:
         row["more"].append(line)
     else:
-        skipped.add(path, f"line that continues another beyond {LONGEST} characters", number)
+        skipped.add(f"line that continues another beyond {LONGEST} characters", number)
 
 
-def _lines(file: BufferedIOBase, path: str, skipped: _Skipped) -> Iterator[tuple[int, str]]:
+def _lines(file: BufferedIOBase, skipped: _Skipped) -> Iterator[tuple[int, str]]:
     r"""Yield number and text of each line that is not blank; bytes that are no UTF-8 become ``\xNN``."""
     number = 0
     while raw := file.readline(LONGEST):
         number += 1
         if len(raw) == LONGEST and not raw.endswith(b"\n"):
-            skipped.add(path, f"rest of a line longer than {LONGEST} bytes", number)
+            skipped.add(f"rest of a line longer than {LONGEST} bytes", number)
             while (rest := file.readline(LONGEST)) and not rest.endswith(b"\n"):
                 pass
         line = raw.decode("utf-8", "backslashreplace").rstrip("\r\n")
         if line.startswith("\0"):  # a crash leaves a block of them where its last lines should be
-            skipped.add(path, "binary zeros before a line", number)
+            skipped.add("binary zeros before a line", number)
             line = line.lstrip("\0")
         if line.strip():
             yield number, line
 
 
-def _table(rows: list[dict[str, Any]], path: str, zone: tzinfo | None, skipped: _Skipped) -> pd.DataFrame:
-    columns: dict[str, Any] = {c.name: [row.get(c.name) for row in rows] for c in tables.TABLES["log_lines"]}
-    columns |= {name: [_integer(text, limit) for text in columns[name]] for name, limit in _INTEGERS.items()}
-    columns |= {name: [grammar.seconds(text) for text in columns[name]] for name in _DURATIONS}
-    columns["time"] = pd.to_datetime(pd.Series(_times(rows, path, zone, skipped), dtype=object), utc=True)
-    columns["text"] = [
-        "\n".join(([row["text"]] if row.get("text") else []) + row["more"]) or None for row in rows
-    ]
-    columns["file"] = [path] * len(rows)
-    return tables.conform(pd.DataFrame(columns), "log_lines")
+def _table(rows: Iterator[Row], zone: tzinfo | None, skipped: _Skipped) -> pd.DataFrame:
+    cells: dict[str, tuple[list[int], list[Any]]] = defaultdict(lambda: ([], []))
+    length, times = 0, _Times(zone)
+    for row in rows:
+        row["text"] = "\n".join(([row["text"]] if row.get("text") else []) + row["more"]) or None
+        row["time"] = times[row["stamp"]] if "stamp" in row else None
+        if "stamp" in row and row["time"] is None:
+            skipped.add("time stamp that is no date", row["line"])
+        for name, value in row.items():
+            if value is not None:
+                cells[name][0].append(length)
+                cells[name][1].append(value)
+        length += 1
+    columns = {c.name: _column(c, *cells[c.name], length) for c in tables.TABLES["log_lines"]}
+    return pd.DataFrame(columns)
 
 
-_INTEGERS = {"size": 1 << 62, "bytes_written": 1 << 62, "pid": 1 << 62, "errno": 1 << 30, "smtp_code": 999}
-_INTEGERS |= {"host_port": 65535, "interface_port": 65535}
-_DURATIONS = ("queue_time", "delivery_time", "reception_time")
+def _column(column: tables.Column, places: list[int], values: list[Any], length: int) -> pd.Series:
+    """Return the column with `values` at `places` and nothing elsewhere."""
+    if column.name in _LARGEST:
+        values = [_integer(text, _LARGEST[column.name]) for text in values]
+    elif column.dtype == "Float64":
+        values = [grammar.seconds(text) for text in values]
+    return pd.Series(values, index=places, dtype=column.dtype).reindex(range(length))
 
 
-def _integer(text: str | None, limit: int) -> int | None:
+_LARGEST = {"size": 1 << 62, "bytes_written": 1 << 62, "pid": 1 << 62, "errno": 1 << 30, "smtp_code": 999}
+_LARGEST |= {"host_port": 65535, "interface_port": 65535}
+
+
+def _integer(text: str, largest: int) -> int | None:
     """Return the number that `text` is; None for a masked one and for one that no column can hold."""
-    if not text or len(text) > 20 or not text.removeprefix("-").isdecimal():
+    if len(text) > 20 or not text.removeprefix("-").isdecimal():
         return None
     number = int(text)
-    return number if abs(number) <= limit else None
+    return number if abs(number) <= largest else None
 
 
-def _times(
-    rows: list[dict[str, Any]], path: str, zone: tzinfo | None, skipped: _Skipped
-) -> list[datetime | None]:
-    times: dict[str, datetime | None] = {}
-    for row in rows:
-        stamp = row.setdefault("stamp", "")
-        if stamp not in times:
-            times[stamp] = _utc(stamp, zone)
-        if stamp and times[stamp] is None:
-            skipped.add(path, "time stamp that is no date", row["line"])
-    return [times[row["stamp"]] for row in rows]
+class _Times(dict[str, datetime | None]):
+    """Times by time stamp, each converted once; None where there is no such date."""
 
+    def __init__(self, zone: tzinfo | None) -> None:
+        self._zone = zone  # None: local time
 
-def _utc(stamp: str, zone: tzinfo | None) -> datetime | None:
-    """Return the time that `stamp` means, local time if no zone is known; None if there is no such date."""
-    try:
-        local = datetime.fromisoformat(stamp[:10] + "T" + stamp[11:].replace(" ", ""))
-    except ValueError:
-        return None
-    return (local if local.tzinfo else local.replace(tzinfo=zone)).astimezone(UTC)
+    def __missing__(self, stamp: str) -> datetime | None:
+        try:
+            local = datetime.fromisoformat(stamp[:10] + "T" + stamp[11:].replace(" ", ""))
+        except ValueError:
+            return self.setdefault(stamp, None)
+        return self.setdefault(
+            stamp, (local if local.tzinfo else local.replace(tzinfo=self._zone)).astimezone(UTC)
+        )

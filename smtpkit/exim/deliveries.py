@@ -10,6 +10,7 @@ import ipaddress
 import re
 from collections import defaultdict
 from collections.abc import Iterator
+from itertools import islice, takewhile
 from typing import Any
 
 import pandas as pd
@@ -20,6 +21,7 @@ from smtpkit.exim import grammar
 Row = dict[str, Any]
 
 NEAR = pd.Timedelta(60, "s")  # lines of one attempt that Exim writes in one go; retries take minutes at least
+HOSTS = 50  # of one delivery, at most: Exim's `hosts_max_try` is 5, `hosts_max_try_hardlimit` 50
 _DELIVERED = ("delivery", "additional_delivery", "cutthrough_delivery")
 _OUTCOMES = dict.fromkeys(_DELIVERED, "delivered") | {"deferral": "deferred", "failure": "failed"}
 _ARRIVALS = ("arrival", "fakereject")
@@ -176,7 +178,8 @@ def _address_line(attempts: list[Row], row: Row) -> None:
     if row.get("errno") in _NOT_TRIED or row.get("text", "").startswith("retry time not reached"):
         return
     outcome, text = _OUTCOMES[row["kind"]], row.get("text", "").partition("\n")[0]
-    attempt = next((a for a in reversed(attempts) if _near(a, row) and _belongs(a, row, outcome, text)), None)
+    near = takewhile(lambda attempt: _near(attempt, row), islice(reversed(attempts), HOSTS))
+    attempt = next((a for a in near if _belongs(a, row, outcome, text)), None)
     if attempt is None:
         if "host_address" not in row:
             return
@@ -223,8 +226,8 @@ def _figures(row: Row) -> Row:
 
 
 _FIGURES = {name: name for name in ("size", "bytes_written", "errno", "smtp_code", "confirmation")}
-_ERROR_COLUMNS = ("error", "text", "errno", "smtp_code", "bytes_written")
 _FIGURES |= {"client": "interface_address", "client_port": "interface_port", "duration": "delivery_time"}
+_ERROR_COLUMNS = ("error", "text", "errno", "smtp_code", "bytes_written")
 
 
 def _add(attempt: Row, row: Row, outcome: str, text: str) -> None:
@@ -233,13 +236,13 @@ def _add(attempt: Row, row: Row, outcome: str, text: str) -> None:
     if "address" in row:
         attempt["addresses"][_recipient(row)] = outcome
     if outcome == "delivered":
-        attempt |= (
-            {"outcome": outcome, "phase": "end of data"} | dict.fromkeys(_ERROR_COLUMNS) | _figures(row)
-        )
-    elif attempt["outcome"] != "delivered":
-        attempt["outcome"] = "failed" if "failed" in (outcome, attempt["outcome"]) else "deferred"
-        known = {name: value for name, value in attempt.items() if value not in (None, "")}
-        attempt |= {"text": text} | _figures(row) | known
+        attempt |= {"outcome": outcome, "phase": "end of data"} | dict.fromkeys(_ERROR_COLUMNS)
+    elif attempt["outcome"] == "delivered":
+        return
+    elif outcome == "failed":
+        attempt["outcome"] = outcome
+    known = {name: value for name, value in attempt.items() if value not in (None, "")}
+    attempt |= {"text": text} | _figures(row) | known
 
 
 def _finish(attempt: Row) -> Row:
