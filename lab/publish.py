@@ -4,7 +4,7 @@ import json
 import shutil
 from pathlib import Path
 
-from lab.incidents import Plan
+from lab.plan import Plan
 from lab.run import Result
 from lab.verify import abandoned_messages, failed_messages, limit, received_messages
 

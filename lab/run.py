@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lab.capture import Capture, Point
-from lab.incidents import Plan
 from lab.mail import RECEIVED, Exim
 from lab.messages import compose
 from lab.namespaces import Network
+from lab.plan import Plan
 from lab.router import Router
 
 SENDERS = ("office", "m.berg", "shop", "k.lindt", "news", "accounts")

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from lab.incidents import Plan
+from lab.plan import Plan
 from lab.run import Result, Sent
 
 ETHERNET = 14
