@@ -152,9 +152,8 @@ TABLES: dict[str, tuple[Column, ...]] = {
         Column("retransmissions_forward", "Int64", "packets of the client that repeat data"),
         Column("retransmissions_reverse", "Int64", "packets of the server that repeat data"),
         Column("last_new_forward", TIME, "when the client's stream last moved on (new data or new ACK)"),
-        Column(
-            "ended_by", "string", "client or server: who sent the first FIN or RST; <NA> if none was seen"
-        ),
+        *_AROUND,
+        Column("ended_by", "string", "client or server: who sent the first FIN or RST; <NA>: nobody"),
         Column("ended_how", "string", "FIN, RST or silence"),
         _FILE,
         _FRAME,
@@ -164,7 +163,7 @@ TABLES: dict[str, tuple[Column, ...]] = {
         *_CONNECTION,
         _DIRECTION,
         Column("start", TIME, "when data was outstanding and its last new byte had been acknowledged"),
-        Column("end", TIME, "when a new byte was acknowledged, else the connection's last packet"),
+        Column("end", TIME, "when a new byte was acknowledged, else the end of the connection or capture"),
         Column("duration", "Float64", "end - start", "s"),
         Column("seq", "UInt32", "first unacknowledged byte, as in the header", source="RFC 9293 SND.UNA"),
         Column("relative_seq", "Int64", "the same, relative to the direction's first seq", "byte", "tcp.seq"),
@@ -225,6 +224,15 @@ TABLES: dict[str, tuple[Column, ...]] = {
         Column("next_hop_mtu", "Int64", "smallest MTU that they name", "byte", "icmp.mtu"),
         Column("df", "boolean", "the lost packets had DF set; <NA> on IPv6"),
         Column("fragments", "Int64", "fragments captured in this direction"),
+    ),
+    # One row for each reply, and for each client packet that starts or names a message. In clear only.
+    "dialogue": (
+        *_CONNECTION,
+        _FILE,
+        Column("frame", "int32", "packet that holds it", source="frame.number"),
+        Column("word", "string", "reply, MAIL, BDAT, or message_id: an Exim id in a Received header"),
+        Column("reply_code", "Int16", "code of the reply", source="RFC 5321 4.2"),
+        Column("text", "string", "text of the reply, or the id", privacy="text"),
     ),
     # One row for each DATA or BDAT of an SMTP session whose payload was captured in clear.
     "transactions": (
@@ -433,7 +441,7 @@ def describe(table: str) -> pd.DataFrame:
 
 
 def _column(frame: pd.DataFrame, column: Column) -> pd.Series:
-    if column.name in frame:
+    if column.name in frame and frame[column.name].notna().any():
         return frame[column.name].astype(column.dtype)  # type: ignore[call-overload]
     if column.dtype in _NEVER_ABSENT and len(frame):
         raise KeyError(f"column {column.name!r} cannot be <NA> and is missing")

@@ -1,0 +1,180 @@
+"""The command line: report, diagnose, tables."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import smtpkit
+from smtpkit import findings, tables
+from smtpkit.incident import TABLE_NAMES, Incident, InputError
+from smtpkit.printable import printable
+
+FILTERS = ("timezone", "peer", "host", "message", "since", "until")
+SUFFIXES = {".pcap", ".pcapng", ".cap", ".log", ".gz", ".bz2", ".xz", ".eml"}
+NESTED = "object"  # dtype of columns that hold lists and dicts
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Returns
+    -------
+    int
+        0 done, whatever was found; 1 an INPUT named here could not be used; wrong usage exits with 2.
+    """
+    parser = _parser()
+    asked = parser.parse_args(arguments)
+    try:
+        return asked.run(asked)
+    except InputError as error:
+        parser.error(printable(error))
+    except OSError as error:
+        print(f"smtpkit: {printable(error.filename)}: {error.strerror}; nothing was written", file=sys.stderr)
+        return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="smtpkit", description="Why does mail to this server fail?")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    for run, summary in (
+        (_report, "write the report"),
+        (_diagnose, "print the verdict"),
+        (_tables, "write tables"),
+    ):
+        command = commands.add_parser(run.__name__.strip("_"), help=summary, description=summary)
+        command.set_defaults(run=run)
+        command.add_argument(
+            "inputs", nargs="+", metavar="INPUT", help="captures, logs, messages, or folders"
+        )
+        _add_options(command, run)
+    return parser
+
+
+def _add_options(command: argparse.ArgumentParser, run: Any) -> None:
+    if run is _report:
+        command.add_argument("-o", "--output", type=Path, metavar="FILE", help="FILE.html or FILE.pdf")
+    if run is _diagnose:
+        command.add_argument("--json", action="store_true", help="print JSON")
+    if run is _tables:
+        command.add_argument(
+            "-o", "--output", type=Path, metavar="DIR", required=True, help="folder for the tables"
+        )
+        command.add_argument("--format", choices=("parquet", "csv"), default="parquet")
+    group = command.add_argument_group("filters")
+    for name, metavar in zip(FILTERS, ("ZONE", "ADDRESS", "NAME", "ID", "TIME", "TIME"), strict=True):
+        group.add_argument(f"--{name}", metavar=metavar)
+
+
+def _filters(asked: argparse.Namespace) -> dict[str, str | None]:
+    return {name: getattr(asked, name) for name in FILTERS}
+
+
+# --- commands -------------------------------------------------------------------------------------------
+
+
+def _report(asked: argparse.Namespace) -> int:
+    from smtpkit import report  # Jupyter is slow to load, and no other command needs it
+
+    output = asked.output or Path("report") / f"{_name(asked.inputs[0])}.html"
+    try:
+        document = report.render(asked.inputs, output, **_filters(asked))
+    except report.ReportError as error:
+        print(f"smtpkit: {printable(error)}", file=sys.stderr)
+        return 1
+    print("\n".join(verdict(document)))
+    print(f"\nReport: {printable(output)}")
+    return _status(document, asked.inputs)
+
+
+def _diagnose(asked: argparse.Namespace) -> int:
+    incident = smtpkit.load(*asked.inputs, **_filters(asked))
+    document = findings.document(incident, smtpkit.diagnose(incident))
+    if asked.json:
+        print(json.dumps(document, indent=1))
+    else:
+        print("\n".join([*verdict(document), *_reasons(document)]))
+    return _status(document, asked.inputs)
+
+
+def _tables(asked: argparse.Namespace) -> int:
+    incident = smtpkit.load(*asked.inputs, **_filters(asked))
+    found = smtpkit.diagnose(incident)
+    asked.output.mkdir(parents=True, exist_ok=True)
+    for name, frame in _frames(incident, found):
+        path = asked.output / f"{name}.{asked.format}"
+        if asked.format == "parquet":
+            frame.to_parquet(path)
+        else:
+            _harmless(frame).to_csv(path, index=False)
+    print(f"Tables: {printable(asked.output)}")
+    return _status(findings.document(incident, found), asked.inputs)
+
+
+def _frames(incident: Incident, found: Any) -> Iterator[tuple[str, Any]]:
+    from smtpkit.observations import observations
+
+    for name in TABLE_NAMES:
+        yield name, getattr(incident, name)
+    yield "observations", observations(incident)
+    nested = [c.name for c in tables.TABLES["findings"] if c.dtype == NESTED]
+    yield "findings", found.assign(**{name: found[name].map(json.dumps) for name in nested})
+
+
+def _harmless(frame: Any) -> Any:
+    """Keep a spreadsheet from taking text of others for a formula."""
+    text = frame.select_dtypes(["string", "category", "object"]).astype("string")
+    return frame.assign(
+        **{name: text[name].str.replace(r"^([=+\-@\t\r])", r"'\1", regex=True) for name in text}
+    )
+
+
+# --- what is printed ------------------------------------------------------------------------------------
+
+
+def verdict(document: dict[str, Any]) -> Iterator[str]:
+    """Yield the lines of the verdict: a few for each finding."""
+    for finding in document["findings"]:
+        count = len(finding["messages"])
+        affected = f"; {count} message{'s' * (count != 1)} affected" if count else ""
+        yield f"{finding['severity'].upper()}: {finding['cause']} ({finding['confidence']}{affected})"
+        yield f"  {printable(finding['sentence'])}"
+        yield f"  Next test: {printable(finding['next_test'])}"
+        yield f"  Remedy:    {printable(finding['remedies'][0])}"
+    if not document["findings"]:
+        yield "Nothing failed, and no path shows a defect, as far as these inputs tell."
+    if document["healthy"]:
+        yield f"Healthy: {', '.join(document['healthy'])}"
+
+
+def _reasons(document: dict[str, Any]) -> Iterator[str]:
+    """Yield why, for each finding: the evidence, what speaks against it, what could not be seen."""
+    for finding in document["findings"]:
+        yield f"\nWhy {finding['cause']} at {finding['peer']}:"
+        for sign, name in (("+", "evidence"), ("-", "against")):
+            for said in finding[name]:
+                source = f"  [{said['source']}]" if said["source"] else ""
+                yield f"  {sign} {printable(said['sentence'] + source)}"
+        yield from (f"  ? {printable(sentence)}" for sentence in finding["not_observable"])
+        yield from (f"  not {one['cause']}: {printable(one['sentence'])}" for one in finding["ruled_out"])
+        yield f"  Wireshark: {finding['display_filter']}"
+
+
+def _status(document: dict[str, Any], named: Sequence[str]) -> int:
+    """Say what could not be used, a line each; files met inside a folder do not count."""
+    failed = [entry for entry in document["inputs"] if entry["path"] in named and entry["kind"] == "other"]
+    for entry in failed:
+        print(f"smtpkit: {printable(entry['skipped'][0]['reason'])}", file=sys.stderr)
+    return 1 if failed else 0
+
+
+def _name(path: str) -> str:
+    """Return the name of an input without what tells its format."""
+    name = Path(path).resolve()
+    while name.suffix in SUFFIXES:
+        name = name.with_suffix("")
+    return name.name

@@ -1,0 +1,390 @@
+"""Files become an Incident: reads, assembles, joins, and lists all that was skipped. No judgement here."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, fields
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pandas as pd
+from tqdm import tqdm
+
+from smtpkit import content, exim, join, mtu, smtp, tables, tcp
+from smtpkit.capture import CaptureError, Reader
+from smtpkit.capture import sniff as is_capture
+from smtpkit.files import open_input
+
+HEAD = 65536  # bytes by which a file is known
+_KEY = ["capture", "stream"]
+_ZONE = re.compile(r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(?:\.\d+)? [+-]\d{4} ")
+
+
+class InputError(ValueError):
+    """An argument that cannot be used: a filter or a zone; the message says why and what to do."""
+
+
+@dataclass(frozen=True)
+class Incident:
+    """All tables of one incident; `smtpkit.tables.describe` tells their columns.
+
+    `timezone` is the zone that a log without zone was read in, `timezone_reason` says where it is from.
+    """
+
+    captures: pd.DataFrame
+    packets: pd.DataFrame
+    connections: pd.DataFrame
+    stalls: pd.DataFrame
+    sizes: pd.DataFrame
+    path_mtu: pd.DataFrame
+    transactions: pd.DataFrame
+    log_lines: pd.DataFrame
+    messages: pd.DataFrame
+    attempts: pd.DataFrame
+    content: pd.DataFrame
+    inputs: pd.DataFrame
+    skipped: pd.DataFrame
+    timezone: str
+    timezone_reason: str
+
+
+TABLE_NAMES = tuple(f.name for f in fields(Incident) if not f.name.startswith("timezone"))
+
+
+class Wanted(NamedTuple):
+    """The filters: what an incident is narrowed down to; None means all."""
+
+    peer: str | None = None
+    host: str | None = None
+    message: str | None = None
+    since: pd.Timestamp | None = None
+    until: pd.Timestamp | None = None
+
+
+def load(
+    *inputs: str | os.PathLike[str],
+    timezone: str | None = None,
+    peer: str | None = None,
+    host: str | None = None,
+    message: str | None = None,
+    since: str | None = None,
+    until: str | None = None,
+) -> Incident:
+    """Read captures, Exim logs and message files, and join them.
+
+    Parameters
+    ----------
+    *inputs
+        Files, folders of these, or one folder that ``smtpkit tables`` wrote. What a file is, is found
+        from its content.
+    timezone
+        Zone of a log without one, such as ``Europe/Berlin``; by default the one that joins best with the
+        capture, else this machine's.
+    peer, host, message
+        Keep only this server's (or client's) address, this host name of the log, this message id.
+    since, until
+        Keep only connections and attempts that touch this span; ISO 8601, UTC if without zone.
+
+    Returns
+    -------
+    Incident
+        An input that cannot be used is in `inputs` with its `error`, what was left out in `skipped`.
+
+    Raises
+    ------
+    InputError
+        A filter or the zone cannot be understood.
+    """
+    wanted = Wanted(_address(peer), host, message, _time(since, "since"), _time(until, "until"))
+    cached = [Path(path) for path in inputs if (Path(path) / "packets.parquet").is_file()]
+    if cached:
+        return _narrow(_from_tables(cached[0]), wanted)
+    files = [_identify(*found) for found in _expand(inputs)]
+    captured = _read_captures([file for file in files if file["kind"] == "capture"])
+    log, zone = _read_logs([file for file in files if file["kind"] == "log"], timezone, captured)
+    messages = _read_content([file for file in files if file["kind"] == "message"])
+    return _narrow(_assemble(files, captured, log, messages, zone), wanted)
+
+
+# --- what the inputs are --------------------------------------------------------------------------------
+
+
+def _expand(inputs: Iterable[str | os.PathLike[str]]) -> Iterator[tuple[Path, bool]]:
+    """Yield files with whether they were named; folders are walked, in order, regular files only."""
+    for path in map(Path, inputs):
+        if path.is_dir():
+            below = (Path(top) / name for top, _, names in os.walk(path) for name in names)
+            files = sorted(file for file in below if _regular(file))
+            yield from ((file, False) for file in files)
+            if not files:
+                yield path, True
+        else:
+            yield path, True
+
+
+def _regular(file: Path) -> bool:
+    return file.is_file() and not file.is_symlink() and file.name != "truth.json"
+
+
+def _identify(path: Path, named: bool) -> dict[str, Any]:
+    """Return the file's row of `inputs`; its kind from its content."""
+    row = {"path": str(path), "kind": "other", "sha256": pd.NA, "rows": 0, "named": named, "error": pd.NA}
+    if path.is_dir():
+        return row | {"error": f"{path}: holds no files; nothing was analysed of it"}
+    try:
+        with open_input(path) as file:
+            head = file.read(HEAD)
+        row["sha256"] = _sha256(path)
+    except (OSError, EOFError, ValueError) as error:
+        return row | {
+            "error": f"{path}: cannot be read ({_reason(error)}); check the name and the permissions"
+        }
+    if not head:
+        return row | {"error": f"{path}: is empty; nothing was analysed of it"}
+    for kind, matches in (("capture", is_capture), ("log", exim.sniff), ("message", content.sniff)):
+        if matches(head):
+            return row | {"kind": kind}
+    wanted = "a pcap or pcapng capture, an Exim log or a message (RFC 5322)"
+    return row | {"error": f"{path}: is of no known kind; give {wanted}"}
+
+
+def _reason(error: Exception) -> str:
+    return error.strerror or str(error) if isinstance(error, OSError) else str(error)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+# --- captures -------------------------------------------------------------------------------------------
+
+
+class Captured(NamedTuple):
+    """What the captures hold."""
+
+    captures: pd.DataFrame
+    packets: pd.DataFrame
+    connections: pd.DataFrame
+    transactions: pd.DataFrame
+    skipped: pd.DataFrame
+
+
+def _read_captures(files: list[dict[str, Any]]) -> Captured:
+    captures, packets, lines, skipped = [], [], [], []
+    for number, rotation in enumerate(_rotations(files)):
+        reader = Reader(*(file["path"] for file in rotation), capture=number)
+        try:
+            for batch, payload in tqdm(reader, desc="capture", unit=" batches", disable=None, leave=False):
+                packets.append(batch)
+                lines.append(smtp.dialogue(batch, payload))
+        except CaptureError as error:
+            for file in rotation:
+                file |= {"kind": "other", "error": str(error)}
+        captures.append(reader.captures)
+        skipped.append(reader.skipped)
+    analysed = tcp.analysis(tables.concat(packets, "packets"))
+    for file in files:
+        file["rows"] = int((analysed["file"] == file["path"]).sum())
+    dialogue = tables.concat(lines, "dialogue")
+    connections = tcp.connections(analysed)
+    return Captured(
+        tables.concat(captures, "captures"),
+        analysed,
+        connections,
+        smtp.transactions(dialogue, analysed),
+        tables.concat(skipped, "skipped"),
+    )
+
+
+def _rotations(files: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
+    """Group files of one rotation (tcpdump -C and -G, dumpcap -b): names that differ in digits only."""
+    groups: dict[str, list[dict[str, Any]]] = {}
+    for file in files:
+        groups.setdefault(re.sub(r"\d+", "", file["path"]), []).append(file)
+    return list(groups.values())
+
+
+# --- logs and messages ----------------------------------------------------------------------------------
+
+
+def _read_logs(
+    files: list[dict[str, Any]], timezone: str | None, captured: Captured
+) -> tuple[exim.Log, tuple[str, str]]:
+    """Read the logs in the zone given, else in the one that joins best, else in this machine's."""
+    paths = [file["path"] for file in files]
+    zone = _choose_zone(paths, timezone, captured)
+    try:
+        log = exim.read_log(*paths, timezone=zone[0])
+    except exim.LogError as error:
+        raise InputError(str(error)) from error
+    for file in files:
+        file["rows"] = int((log.log_lines["file"] == file["path"]).sum())
+    return log, zone
+
+
+def _choose_zone(paths: list[str], timezone: str | None, captured: Captured) -> tuple[str | None, str]:
+    if timezone is not None:
+        return timezone, "as given"
+    if not paths or not captured.packets.size:
+        return None, "this machine's zone, for want of a better one"
+    as_utc = exim.read_log(*paths, timezone="UTC")
+    ahead = join.zone_offset(as_utc.attempts, captured.connections)
+    if ahead is None:
+        return None, "this machine's zone: no offset joins log and capture"
+    minutes = round(ahead.total_seconds() / 60)
+    sign = "+" if minutes >= 0 else "-"
+    zone = "UTC" if not minutes else f"{sign}{abs(minutes) // 60:02}{abs(minutes) % 60:02}"
+    return zone, "the offset at which log and capture join best"
+
+
+def _read_content(files: list[dict[str, Any]]) -> pd.DataFrame:
+    frame = content.read_content(*(file["path"] for file in files))
+    for file in files:
+        file["rows"] = int((frame["file"] == file["path"]).sum())
+    return frame
+
+
+# --- assembly -------------------------------------------------------------------------------------------
+
+
+def _assemble(
+    files: list[dict[str, Any]],
+    captured: Captured,
+    log: exim.Log,
+    messages: pd.DataFrame,
+    zone: tuple[str | None, str],
+) -> Incident:
+    connections = captured.connections
+    attempts = join.join(log.attempts, connections, captured.transactions, log.messages)
+    stalls, sizes = tcp.stalls(captured.packets, captured.captures), mtu.sizes(captured.packets)
+    captures = captured.captures.set_index("capture", drop=False)
+    captures["clock_offset"] = join.clock_offset(attempts, connections).reindex(captures.index)
+    for number, one in connections.groupby("capture"):
+        captures.loc[number, ["vantage", "vantage_reason"]] = tcp.vantage(one)
+    return Incident(
+        captures=tables.conform(captures.reset_index(drop=True), "captures"),
+        packets=captured.packets,
+        connections=connections,
+        stalls=stalls,
+        sizes=sizes,
+        path_mtu=mtu.path_mtu(sizes, connections, stalls),
+        transactions=captured.transactions,
+        log_lines=log.log_lines,
+        messages=log.messages,
+        attempts=attempts,
+        content=messages,
+        inputs=tables.from_rows(files, "inputs"),
+        skipped=tables.concat([captured.skipped, log.skipped], "skipped"),
+        timezone=zone[0] or "local",
+        timezone_reason=zone[1],
+    )
+
+
+def _from_tables(folder: Path) -> Incident:
+    """Read a folder that `smtpkit tables` wrote."""
+    read = {name: pd.read_parquet(folder / f"{name}.parquet") for name in TABLE_NAMES}
+    zone = read["inputs"].attrs
+    frames = {name: _restore(frame, name) for name, frame in read.items()}
+    return Incident(**frames, timezone=zone["timezone"], timezone_reason=zone["timezone_reason"])
+
+
+def _restore(frame: pd.DataFrame, name: str) -> pd.DataFrame:
+    if name != "packets":
+        return tables.conform(frame, name)
+    return pd.concat([tables.conform(frame, name), tables.conform(frame, "analysis")], axis="columns")
+
+
+# --- filters --------------------------------------------------------------------------------------------
+
+
+def _address(text: str | None) -> str | None:
+    try:
+        return None if text is None else str(ip_address(text))
+    except ValueError:
+        raise InputError(f"peer {text!r} is not an IP address; give one such as 192.0.2.1") from None
+
+
+def _time(text: str | None, name: str) -> pd.Timestamp | None:
+    if text is None:
+        return None
+    try:
+        time = pd.Timestamp(text)
+    except ValueError:
+        raise InputError(f"{name} {text!r} is not a time; give one such as 2026-01-31T12:00") from None
+    return time.tz_localize("UTC") if time.tz is None else time.tz_convert("UTC")
+
+
+def _narrow(incident: Incident, wanted: Wanted) -> Incident:
+    """Keep the attempts and whole connections that the filters want."""
+    if wanted == Wanted():
+        return incident
+    attempts = incident.attempts[_matching(incident.attempts, wanted)]
+    connections = incident.connections[_wanted_connections(incident.connections, attempts, wanted)]
+    kept = {
+        name: _of_connections(getattr(incident, name), connections)
+        for name in ("stalls", "sizes", "transactions")
+    }
+    packets = incident.packets
+    loose = packets["stream"].isna()
+    ids = set(attempts["message_id"].dropna())
+    return Incident(
+        **{f.name: getattr(incident, f.name) for f in fields(Incident)}
+        | kept
+        | {
+            "packets": pd.concat([packets[loose], _of_connections(packets, connections)]).sort_index(),
+            "connections": connections,
+            "path_mtu": mtu.path_mtu(kept["sizes"], connections, kept["stalls"]),
+            "attempts": attempts,
+            "log_lines": incident.log_lines[incident.log_lines["message_id"].isin(ids)],
+            "messages": incident.messages[incident.messages["message_id"].isin(ids)],
+            "content": incident.content[incident.content["message_id"].isin(ids)],
+        }
+    )
+
+
+def _matching(attempts: pd.DataFrame, wanted: Wanted) -> pd.Series:
+    keep = pd.Series(True, index=attempts.index)
+    if wanted.peer:
+        keep &= (attempts["peer"] == wanted.peer) | (attempts["client"] == wanted.peer)
+    if wanted.host:
+        keep &= attempts["host"].str.lower() == wanted.host.lower()
+    if wanted.message:
+        keep &= attempts["message_id"] == wanted.message
+    keep &= _within(attempts["start"].fillna(attempts["end"]), attempts["end"], wanted)
+    return keep.fillna(False).astype(bool)
+
+
+def _within(start: pd.Series, end: pd.Series, wanted: Wanted) -> pd.Series:
+    keep = pd.Series(True, index=start.index)
+    if wanted.since is not None:
+        keep &= end >= wanted.since
+    if wanted.until is not None:
+        keep &= start <= wanted.until
+    return keep
+
+
+def _wanted_connections(connections: pd.DataFrame, attempts: pd.DataFrame, wanted: Wanted) -> pd.Series:
+    """By address and time; a message's are those joined to it, a host's those to its addresses."""
+    keep = _within(connections["start"], connections["end"], wanted)
+    if wanted.peer:
+        keep &= (connections["server"] == wanted.peer) | (connections["client"] == wanted.peer)
+    if wanted.host:
+        keep &= connections["server"].isin(attempts["peer"])
+    if wanted.message:
+        keep &= _has_key(connections, attempts.dropna(subset="stream"))
+    return keep.fillna(False).astype(bool)
+
+
+def _of_connections(frame: pd.DataFrame, connections: pd.DataFrame) -> pd.DataFrame:
+    return frame[_has_key(frame, connections)]
+
+
+def _has_key(frame: pd.DataFrame, keys: pd.DataFrame) -> pd.Series:
+    """Mark rows whose capture and stream are among those of `keys`."""
+    number = frame["capture"].astype("Int64") * 2**32 + frame["stream"].astype("Int64")
+    return number.isin(keys["capture"].astype("Int64") * 2**32 + keys["stream"].astype("Int64"))

@@ -1,0 +1,196 @@
+"""The log's attempts laid over the capture's connections. Pure; nothing else compares the two.
+
+An attempt and a connection belong together by, in this order: both ends' ports; Exim's message id in the
+message's own header; the server's confirmation; time. The last one is a guess and is called so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pandas as pd
+
+QUARTER = pd.Timedelta(minutes=15)
+SECOND = pd.Timedelta(seconds=1)  # what a time stamp without milliseconds leaves out
+NEAR = pd.Timedelta(seconds=5)  # whole-second stamps, DT= that counts the look-ups too
+PROMPT = pd.Timedelta(seconds=30)  # a first attempt follows the arrival, unless the queue is long
+_KEY = ["capture", "stream"]
+_ACCEPTED = r"\bid=([0-9A-Za-z-]{16,23})\b"  # a receiving Exim's own id in its reply
+_FEW = 500  # attempts and connections compared for the zone: enough to see the offset that joins best
+
+
+def zone_offset(attempts: pd.DataFrame, connections: pd.DataFrame) -> pd.Timedelta | None:
+    """Return what a zone-less log's local time is ahead of the capture, in whole quarter-hours.
+
+    That offset is taken at which most attempts end together with a connection to the same server; None where
+    nothing joins.
+
+    Parameters
+    ----------
+    attempts, connections : DataFrame
+        The tables of these names; the times of attempts read as if they were UTC.
+    """
+    ended = attempts.dropna(subset="end").iloc[:_FEW]
+    pairs = ended.merge(connections.iloc[:_FEW], left_on="peer", right_on="server", suffixes=("", "_of"))
+    if pairs.empty:
+        return None
+    ahead = pd.concat([pairs["end"] - pairs["last_new_forward"], pairs["end"] - pairs["end_of"]])
+    quarters = (ahead / QUARTER).round()
+    close = (ahead - quarters * QUARTER).abs() <= NEAR
+    votes = quarters[close & (quarters.abs() <= 4 * 14)].value_counts()
+    return None if votes.empty else votes.index[0] * QUARTER
+
+
+def join(
+    attempts: pd.DataFrame, connections: pd.DataFrame, transactions: pd.DataFrame, messages: pd.DataFrame
+) -> pd.DataFrame:
+    """Give each attempt its connection.
+
+    Parameters
+    ----------
+    attempts, connections, transactions, messages : DataFrame
+        The tables of these names.
+
+    Returns
+    -------
+    DataFrame
+        `attempts` with `capture`, `stream`, `matched_by` and `bytes_acknowledged`, and `client`, `peer` and
+        their ports where the log lacks them.
+    """
+    joined = attempts.copy()
+    held = transactions.merge(connections[[*_KEY, "client", "server"]], on=_KEY)
+    outgoing = joined["peer"].notna()
+    for how, pairs in (
+        ("ports", _by_ports(joined, connections)),
+        ("message_id", _by_text(joined[outgoing], held, held["message_id"], joined["message_id"])),
+        ("confirmation", _by_text(joined, held, held["reply"], _last_line(joined["confirmation"]))),
+        (
+            "confirmation",
+            _by_text(joined, held, held["reply"].str.extract(_ACCEPTED)[0], joined["message_id"]),
+        ),
+    ):
+        _take(joined, pairs, how)
+    _take(joined, _by_time(joined, connections, messages), "time")
+    return _complete(joined, connections)
+
+
+def clock_offset(attempts: pd.DataFrame, connections: pd.DataFrame) -> pd.Series:
+    """Return for each capture how far the log's clock is ahead of the capture's, in seconds.
+
+    The median over deliveries that join by more than time, of the log line's time minus the last new data of
+    their connection. A log of whole seconds is behind by half a second on average.
+    """
+    sure = attempts[(attempts["outcome"] == "delivered") & (attempts["matched_by"] != "time")]
+    pairs = sure.merge(connections[[*_KEY, "last_new_forward"]], on=_KEY)
+    ahead = (pairs["end"] - pairs["last_new_forward"]).dt.total_seconds()
+    return ahead.groupby(pairs["capture"]).median()
+
+
+def _open(attempts: pd.DataFrame) -> pd.DataFrame:
+    return attempts[attempts["stream"].isna()]
+
+
+def _take(attempts: pd.DataFrame, pairs: Iterator[tuple[int, int, int]], how: str) -> None:
+    for row, capture, stream in list(pairs):
+        attempts.loc[row, ["capture", "stream", "matched_by"]] = [capture, stream, how]
+
+
+def _by_ports(attempts: pd.DataFrame, connections: pd.DataFrame) -> Iterator[tuple[int, int, int]]:
+    """Yield attempts whose client port is logged; a port used twice goes by time."""
+    known = _open(attempts).dropna(subset=["client_port"]).reset_index(names="row")
+    ends = connections.dropna(subset=["client_port"])
+    pairs = known.merge(ends, on="client_port", suffixes=("", "_of"))
+    pairs = pairs[_same_ends(pairs) & (pairs["end"] >= pairs["start_of"] - SECOND)]
+    pairs = pairs.assign(ago=pairs["end"] - pairs["start_of"]).sort_values("ago")
+    for row, one in pairs.groupby("row", sort=False):
+        yield row, one["capture_of"].iloc[0], one["stream_of"].iloc[0]
+
+
+def _same_ends(pairs: pd.DataFrame) -> pd.Series:
+    """Compare addresses; what the log does not say cannot differ."""
+    client = (pairs["client"] == pairs["client_of"]).fillna(False) | pairs["client"].isna()
+    return client & ((pairs["peer"] == pairs["server"]).fillna(False) | pairs["peer"].isna())
+
+
+def _last_line(confirmation: pd.Series) -> pd.Series:
+    """Return the text of a confirmation's last line, without its reply code."""
+    return confirmation.str.replace(r"^(?:.*\\n)?\d{3}[ -]", "", regex=True)
+
+
+def _by_text(
+    attempts: pd.DataFrame, held: pd.DataFrame, captured: pd.Series, logged: pd.Series
+) -> Iterator[tuple[int, int, int]]:
+    """Yield attempts whose text in the log a transaction of that path holds; several tries go by time."""
+    held = held.assign(text=captured, began=held["start"], client_of=held["client"]).dropna(subset="text")
+    pairs = _open(attempts).drop(columns=_KEY).assign(text=logged).dropna(subset="text")
+    pairs = pairs.reset_index(names="row").merge(
+        held[[*_KEY, "text", "began", "client_of", "server"]], on="text"
+    )
+    pairs = pairs[_same_ends(pairs) & (pairs["end"] >= pairs["began"] - SECOND)]
+    yield from _one_to_one(pairs.assign(cost=pairs["end"] - pairs["began"]))
+
+
+def _by_time(
+    attempts: pd.DataFrame, connections: pd.DataFrame, messages: pd.DataFrame
+) -> Iterator[tuple[int, int, int]]:
+    """Yield attempts by when they began (DT=, else the arrival before a first try) or ended."""
+    taken = set(map(tuple, attempts.dropna(subset=["stream"])[_KEY].to_numpy().tolist()))
+    free = [key not in taken for key in map(tuple, connections[_KEY].to_numpy().tolist())]
+    ends = connections.loc[free, [*_KEY, "client", "server", "start", "end", "last_new_forward"]]
+    left = _open(attempts).drop(columns=_KEY).reset_index(names="row")
+    left = left.merge(messages[["message_id", "arrival"]], on="message_id", how="left")
+    left["first"] = ~attempts.duplicated(["message_id", "peer"])[left["row"]].to_numpy()
+    pairs = left.merge(ends, how="cross", suffixes=("", "_of"))
+    pairs = pairs[_same_ends(pairs) & (pairs["start_of"] <= pairs["end"] + SECOND)]
+    yield from _one_to_one(pairs.assign(cost=_distance(pairs)).dropna(subset="cost"))
+
+
+def _distance(pairs: pd.DataFrame) -> pd.Series:
+    """Return how far attempt and connection are apart in time; NaT where too far."""
+    begun = (pairs["start"] - pairs["start_of"]).abs()
+    ended = (pairs["end"] - pairs["end_of"]).abs()
+    ended = np.minimum(ended, (pairs["end"] - pairs["last_new_forward"]).abs().fillna(ended))
+    waited = (pairs["start_of"] - pairs["arrival"]).abs().where(pairs["first"])
+    delivered = pairs["outcome"] == "delivered"
+    cost = begun.where(begun <= NEAR)
+    cost = cost.fillna(ended.where(ended <= NEAR)).where(~delivered | (ended <= NEAR))
+    late = waited.where((waited <= PROMPT) & ~delivered & pairs["start"].isna())
+    return cost.fillna(late)
+
+
+def _one_to_one(pairs: pd.DataFrame) -> Iterator[tuple[int, int, int]]:
+    """Yield deliveries before failures, cheap pairs first, each attempt and each connection once.
+
+    A failure on one connection is often followed at once by a delivery on the next.
+    """
+    rows: set[int] = set()
+    streams: set[tuple[int, int]] = set()
+    pairs = pairs.assign(failed=pairs["outcome"] != "delivered").sort_values(["failed", "cost"])
+    for pair in pairs[["row", *_KEY]].itertuples(index=False):
+        if pair.row not in rows and (pair.capture, pair.stream) not in streams:
+            rows.add(pair.row)
+            streams.add((pair.capture, pair.stream))
+            yield tuple(pair)
+
+
+def _complete(attempts: pd.DataFrame, connections: pd.DataFrame) -> pd.DataFrame:
+    """Fill in from the connection what the log does not say."""
+    columns = ["client", "client_port", "server", "server_port", "bytes_acknowledged_forward"]
+    known = connections[[*_KEY, *columns]].rename(columns=lambda name: name if name in _KEY else f"{name}_of")
+    found = attempts[_KEY].merge(known, on=_KEY, how="left").set_index(attempts.index)
+    names = zip(("client", "client_port", "peer", "peer_port", "bytes_acknowledged"), columns, strict=True)
+    for name, column in names:
+        attempts[name] = attempts[name].fillna(found[f"{column}_of"])
+    for end in ("client", "peer"):
+        attempts[end] = attempts[end].fillna(_this_host(attempts, end))
+    return attempts
+
+
+def _this_host(attempts: pd.DataFrame, end: str) -> pd.Series:
+    """Return the address that all joined attempts have at this end: one for each IP version, else <NA>."""
+    other = attempts["peer" if end == "client" else "client"]
+    six = other.str.contains(":", regex=False)
+    known = attempts[end].groupby(six)
+    single = known.first().where(known.min() == known.max())
+    return six.map(single).astype("string")

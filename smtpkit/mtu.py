@@ -1,0 +1,141 @@
+"""From packets to sizes (per connection), from sizes to the path MTU's bracket (per path and direction)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+
+from smtpkit import tables
+from smtpkit.tcp import REPEATED
+
+TIMES = 3  # a packet lost so often, while smaller ones pass, is too big and not unlucky (facts A1)
+MIN_PMTU = 552  # no kernel sends smaller full-size segments: net.ipv4.route.min_pmtu
+_KEY = ["capture", "stream", "direction"]
+_PATH = ["capture", "client", "server", "direction"]
+_HEADERS = {4: 40, 6: 60}  # IP and TCP without options
+
+
+def sizes(packets: pd.DataFrame) -> pd.DataFrame:
+    """Count data packets by IP length: sent, delivered, lost.
+
+    A super-packet of segmentation offload was never on the wire at its size. Where a direction shows one,
+    even a packet within the MSS may stand for two smaller ones: there just repeats (one segment each) and
+    packets of up to 552 bytes, which no path MTU forbids, count as delivered.
+
+    Parameters
+    ----------
+    packets : DataFrame
+        Tables `packets` and `analysis` side by side.
+
+    Returns
+    -------
+    DataFrame
+        Table `sizes`, one row for each connection, direction and IP length.
+    """
+    data = packets[packets["direction"].notna() & (packets["tcp_len"] > 0)]
+    if data.empty:
+        return tables.empty("sizes")
+    joined = data["offload"].groupby([data[k] for k in _KEY]).transform("any")
+    single = ~joined | data[list(REPEATED)].any(axis="columns") | (data["ip_len"] <= MIN_PMTU)
+    arrived = data["delivered"].fillna(False) & single & ~data["offload"]
+    lost = ~data["delivered"].fillna(True) & ~data["offload"]
+    by = [*_KEY, "ip_len", "offload"]
+    counted = data.assign(arrived=arrived, lost=lost).groupby(by, observed=True)
+    found = counted.agg(
+        sent=("time", "size"),
+        delivered=("arrived", "sum"),
+        lost=("lost", "sum"),
+        df=("df", "all"),
+        file=("file", "first"),
+    )
+    found["df"] = found["df"].astype("boolean").mask(counted["df"].count() == 0)
+    found["times_lost"] = data[lost].groupby([*by, "relative_seq"]).size().groupby(level=by).max()
+    for word, rows, position in (("lost", data[lost], "first"), ("delivered", data[arrived], "last")):
+        groups = rows.groupby(by, observed=True)
+        found[f"first_{word}"], found[f"last_{word}"] = groups["time"].first(), groups["time"].last()
+        found[f"frame_{word}"] = groups["frame"].agg(position)
+    return tables.conform(found.fillna({"times_lost": 0}).reset_index(), "sizes")
+
+
+def path_mtu(sizes: pd.DataFrame, connections: pd.DataFrame, stalls: pd.DataFrame) -> pd.DataFrame:
+    """Bracket the path MTU between the largest packet delivered and the smallest one lost.
+
+    Lost means: one segment was sent in vain `TIMES` times, while smaller packets passed in the same period.
+    Where the capture was taken behind the loss, the packets themselves are not in it; what is missing then
+    had the size that the MSS allows (RFC 6691), and the upper bound says that it is `inferred`.
+
+    Parameters
+    ----------
+    sizes, connections, stalls : DataFrame
+        The tables of these names, of whole paths.
+
+    Returns
+    -------
+    DataFrame
+        Table `path_mtu`, one row for each capture, client, server and direction that carried data.
+    """
+    ends = connections[["capture", "stream", "client", "server"]]
+    sizes, stalls = (frame.merge(ends, on=["capture", "stream"]) for frame in (sizes, stalls))
+    mss = connections[["mss_client", "mss_server"]].min(axis="columns")
+    connections = connections.assign(mss=mss)
+    silent = dict(list(stalls.groupby(_PATH)))
+    rows = []
+    for path, group in sizes.groupby(_PATH, observed=True):
+        same = (connections[_PATH[:3]] == list(path[:3])).all(axis="columns")
+        rows.append(_bracket(path, group, connections[same], silent.get(path, stalls.iloc[:0])))
+    return tables.from_rows(rows, "path_mtu")
+
+
+def _bracket(
+    path: tuple[Any, ...], sizes: pd.DataFrame, connections: pd.DataFrame, stalls: pd.DataFrame
+) -> dict[str, Any]:
+    direction = path[3]
+    headers = _HEADERS[6 if ":" in path[1] else 4]
+    full = connections["mss"].max() + headers
+    too_big, next_hop = f"too_big_{direction}", f"next_hop_mtu_{direction}"
+    row = {
+        **dict(zip(_PATH, path, strict=True)),
+        "mss": full - headers,
+        "full_size": full,
+        "too_big": connections[too_big].sum(),
+        "next_hop_mtu": connections[next_hop].where(connections[next_hop] > 0).min(),
+        "fragments": connections[f"fragments_{direction}"].sum(),
+        "inferred": False,
+    }
+    victims = sizes[(sizes["times_lost"] >= TIMES) & ~sizes["offload"]]
+    if len(victims):
+        return row | _captured(sizes, victims, stalls)
+    arrived = sizes[sizes["delivered"] > 0]
+    largest = arrived["ip_len"].max()
+    row |= {"delivered": largest, "delivered_above": 0}
+    if _lost_upstream(stalls, full, headers) and not largest >= full:
+        row |= {"lost": full, "inferred": True}
+    return row
+
+
+def _captured(sizes: pd.DataFrame, victims: pd.DataFrame, stalls: pd.DataFrame) -> dict[str, Any]:
+    """Return the bracket from packets that are in the capture themselves."""
+    broke_at = victims["first_lost"].min()
+    arrived = sizes[sizes["delivered"] > 0]
+    since = arrived[arrived["last_delivered"] >= broke_at]
+    above = victims[~(victims["ip_len"] <= since["ip_len"].max())] if len(since) else victims
+    lost = (above if len(above) else victims)["ip_len"].min()
+    smaller = arrived[arrived["ip_len"] < lost]
+    # Small packets that nobody acknowledged by number still answer: the server reacts to them.
+    alive = (smaller["last_delivered"] >= broke_at).any() or (stalls["passed"] > 0).any()
+    bigger = arrived[arrived["ip_len"] >= lost]
+    before = len(bigger) > 0 and (bigger["last_delivered"] < broke_at).all()
+    return {
+        "delivered": smaller["ip_len"].max(),
+        "lost": lost if alive else pd.NA,
+        "delivered_above": bigger["delivered"].sum(),
+        "broke_at": broke_at if before else pd.NaT,
+        "df": sizes.loc[sizes["ip_len"] >= lost, "df"].all() if victims["df"].notna().any() else pd.NA,
+    }
+
+
+def _lost_upstream(stalls: pd.DataFrame, full: Any, headers: int) -> bool:
+    """Say whether full-size packets are missing that later, smaller ones prove to have been sent."""
+    hole = stalls["missing"].fillna(False) & (stalls["gap"] >= full - headers - 40)
+    return bool(hole.fillna(False).any())

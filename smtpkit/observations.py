@@ -1,0 +1,340 @@
+"""The decision table: what was seen of each path, connection and message, with its sources.
+
+An observation is true, false or <NA>: not observable. Causes are judged by these rows alone, so that an
+analyst can print them and check the verdict by hand.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import pandas as pd
+
+from smtpkit import tables
+from smtpkit.incident import Incident
+from smtpkit.tcp import SMTP_PORTS
+
+TIMES = 3  # repeats of one segment that make an observation of their spacing
+EXPONENTIAL = (1.5, 3.0)  # ratio of successive intervals; RFC 6298 5.5 doubles
+IN_DATA = ("sending data block", "end of data", "DATA")
+
+# name -> what it says when true
+NAMES = {
+    "oversize_lost": "packets of one size were sent in vain again and again",
+    "smaller_pass": "smaller packets were delivered in the same period",
+    "oversize_delivered": "packets of that size were delivered in the same period",
+    "fragmentable": "the lost packets did not have DF set",
+    "window_closed": "the receiver's window had no room for them",
+    "acknowledged": "what was sent was acknowledged",
+    "same_size_repeats": "the same segment was repeated at growing intervals",
+    "smaller_repeat_passed": "a smaller repeat of the same bytes was acknowledged",
+    "too_big_ignored": "ICMP too-big messages came and had no effect",
+    "too_big_missing": "no ICMP too-big message came",
+    "size_decides": "all larger messages failed, all smaller ones passed",
+    "other_peer_takes_size": "another server takes packets of that size from the same host",
+    "reply_repeated": "the other side repeated its last reply",
+    "several_connections": "several connections show the same",
+    "stalled_oversize": "this connection stands still at such a packet",
+    "failed_oversize": "this message failed on such a connection",
+}
+
+
+@dataclass(frozen=True)
+class Path:
+    """The rows of an incident that concern one capture, client, server and direction."""
+
+    incident: Incident
+    row: Any  # of path_mtu
+
+    @cached_property
+    def connections(self) -> pd.DataFrame:
+        """The path's connections."""
+        all_ = self.incident.connections
+        same = (all_["capture"] == self.row.capture) & (all_["client"] == self.row.client)
+        return all_[same & (all_["server"] == self.row.server)]
+
+    def of(self, table: str) -> pd.DataFrame:
+        """Return the rows of a per-connection table that belong to this path and direction."""
+        frame = getattr(self.incident, table)
+        same = (frame["capture"] == self.row.capture) & (frame["direction"] == self.row.direction)
+        return frame[same & frame["stream"].isin(self.connections["stream"])]
+
+    @cached_property
+    def stuck(self) -> pd.DataFrame:
+        """The stalls at a packet of the size that is lost, or at packets that never came by."""
+        stalls = self.of("stalls")
+        captured = stalls["repeat_ip_len"] >= self.row.lost
+        return stalls[(stalls["missing"] if self.row.inferred else captured).fillna(False).astype(bool)]
+
+    @cached_property
+    def attempts(self) -> pd.DataFrame:
+        """The log's attempts at this server."""
+        attempts = self.incident.attempts
+        return attempts[(attempts["peer"] == self.row.server) & (attempts["client"] == self.row.client)]
+
+
+def observations(incident: Incident) -> pd.DataFrame:
+    """Return the table of observations of an incident.
+
+    Returns
+    -------
+    DataFrame
+        Table `observations`: rows about a path have neither stream nor message, rows about a connection have
+        no message.
+    """
+    rows = []
+    for row in incident.path_mtu.itertuples(index=False):
+        path = Path(incident, row)
+        if path.connections["server_port"].isin(SMTP_PORTS).any() or len(path.attempts):
+            rows += [_place(path) | found for found in _path_observations(path)]
+    return tables.from_rows(rows, "observations")
+
+
+def _place(path: Path) -> dict[str, Any]:
+    row = path.row
+    return {"peer": row.server, "client": row.client, "direction": row.direction, "capture": row.capture}
+
+
+def _path_observations(path: Path) -> Iterator[dict[str, Any]]:
+    yield _oversize_lost(path)
+    yield _smaller_pass(path)
+    if not pd.isna(path.row.lost):
+        for observe in _ABOUT_LOSS:
+            yield observe(path)
+        yield from _connection_observations(path)
+        yield from _message_observations(path)
+
+
+def _seen(name: str, value: Any, sentence: str, source: str = "") -> dict[str, Any]:
+    return {"observation": name, "value": value, "sentence": sentence, "source": source or pd.NA}
+
+
+def _frame(file: Any, frame: Any) -> str:
+    return f"{file} frame {frame}"
+
+
+def _first(rows: pd.DataFrame) -> str:
+    """Return the source of the first row of connections or stalls."""
+    return _frame(rows["file"].iloc[0], rows["frame"].iloc[0]) if len(rows) else ""
+
+
+def _oversize_lost(path: Path) -> dict[str, Any]:
+    row, sizes = path.row, path.of("sizes")
+    if pd.isna(row.lost):
+        return _seen(
+            "oversize_lost", False, "No packet was sent in vain again and again while others passed."
+        )
+    if row.inferred:
+        gap, count = path.stuck["gap"].max(), path.stuck["stream"].nunique()
+        sentence = (
+            f"Data that was sent never came by here, on {_number(count, 'connection')}: up to {gap} bytes "
+            f"are missing in front of what did come. The MSS allows packets of {row.full_size} bytes."
+        )
+        return _seen("oversize_lost", True, sentence, _first(path.stuck))
+    lost = sizes[(sizes["ip_len"] >= row.lost) & (sizes["lost"] > 0)].sort_values("first_lost")
+    times, count = lost["times_lost"].max(), lost["stream"].nunique()
+    sentence = (
+        f"Packets of {_range(lost['ip_len'])} bytes were sent in vain, one and the same segment up to "
+        f"{times} times, on {_number(count, 'connection')}."
+    )
+    return _seen("oversize_lost", True, sentence, _frame(lost["file"].iloc[0], lost["frame_lost"].iloc[0]))
+
+
+def _smaller_pass(path: Path) -> dict[str, Any]:
+    row, sizes = path.row, path.of("sizes")
+    small = sizes[(sizes["delivered"] > 0) & ~(sizes["ip_len"] >= row.lost).fillna(False)]
+    if small.empty:
+        return _seen("smaller_pass", False, "No data packet is known to have been delivered.")
+    largest = small.sort_values("ip_len").iloc[-1]
+    sentence = f"Packets of up to {largest['ip_len']} bytes were delivered in the same period."
+    return _seen("smaller_pass", True, sentence, _frame(largest["file"], largest["frame_delivered"]))
+
+
+def _oversize_delivered(path: Path) -> dict[str, Any]:
+    row = path.row
+    if not row.delivered_above:
+        return _seen("oversize_delivered", False, f"No packet of {row.lost} bytes or more was delivered.")
+    if not pd.isna(row.broke_at):
+        sentence = f"Packets of {row.lost} bytes or more were delivered only before {row.broke_at:%F %T} UTC."
+        return _seen("oversize_delivered", False, sentence)
+    sizes = path.of("sizes")
+    large = sizes[(sizes["ip_len"] >= row.lost) & (sizes["delivered"] > 0)].iloc[0]
+    sentence = f"{row.delivered_above} packets of {row.lost} bytes or more were delivered in the same period."
+    return _seen("oversize_delivered", True, sentence, _frame(large["file"], large["frame_delivered"]))
+
+
+def _fragmentable(path: Path) -> dict[str, Any]:
+    if ":" in path.row.client:
+        return _seen("fragmentable", False, "IPv6: no router fragments on the way (RFC 8200 5).")
+    if pd.isna(path.row.df):
+        return _seen(
+            "fragmentable", pd.NA, "Whether the lost packets had DF set: they are not in the capture."
+        )
+    sentence = "The lost packets had DF set." if path.row.df else "The lost packets did not have DF set."
+    return _seen("fragmentable", not path.row.df, sentence)
+
+
+def _window_closed(path: Path) -> dict[str, Any]:
+    window = path.stuck["window"].dropna()
+    if window.empty:
+        return _seen("window_closed", pd.NA, "The receiver's window is not in the capture.")
+    closed = bool((window < path.row.lost).all())
+    sentence = f"The receiver's window stayed open ({window.min()} bytes at the least)."
+    return _seen("window_closed", closed, "The receiver's window was closed." if closed else sentence)
+
+
+def _acknowledged(path: Path) -> dict[str, Any]:
+    stuck = path.stuck[path.stuck["ended_by"] != "acknowledgment"]
+    bytes_ = int(stuck["outstanding"].max()) if len(stuck) else 0
+    sentence = (
+        f"The data never arrived: up to {bytes_} bytes of a connection stayed unacknowledged to the end."
+        if bytes_
+        else "In the end all was acknowledged."
+    )
+    return _seen("acknowledged", not bytes_, sentence, _first(stuck))
+
+
+def _same_size_repeats(path: Path) -> dict[str, Any]:
+    repeated = path.stuck[path.stuck["repeats"] >= TIMES]
+    if repeated.empty:
+        sentence = "Repeats of the lost packets: they are not in the capture."
+        return _seen("same_size_repeats", pd.NA if path.row.inferred else False, sentence)
+    backoff = repeated["backoff"].median()
+    worst = repeated.sort_values("repeats").iloc[-1]
+    sentence = (
+        f"The same segment was sent again {worst['repeats']} times, from {worst['first_interval']:.2g} s to "
+        f"{worst['last_interval']:.3g} s apart: retransmission timeouts, each {backoff:.1f} times the last."
+    )
+    growing = EXPONENTIAL[0] <= backoff <= EXPONENTIAL[1]
+    return _seen("same_size_repeats", growing, sentence, _frame(worst["file"], worst["frame"]))
+
+
+def _smaller_repeat_passed(path: Path) -> dict[str, Any]:
+    stuck = path.stuck
+    shrunk = stuck[
+        (stuck["ended_by"] == "acknowledgment") & (stuck["smallest_repeat_ip_len"] < path.row.lost)
+    ]
+    if shrunk.empty:
+        return _seen("smaller_repeat_passed", False, "The bytes were never repeated in a smaller packet.")
+    size = shrunk["smallest_repeat_ip_len"].iloc[0]
+    sentence = f"The same bytes in a packet of {size} bytes were acknowledged at once."
+    return _seen("smaller_repeat_passed", True, sentence, _first(shrunk))
+
+
+def _too_big_ignored(path: Path) -> dict[str, Any]:
+    row = path.row
+    sentence = (
+        f"{_number(row.too_big, 'ICMP too-big message')} reached the capture, naming an MTU of "
+        f"{row.next_hop_mtu}, and packets of {row.lost} bytes were sent all the same."
+    )
+    return _seen(
+        "too_big_ignored", bool(row.too_big), sentence if row.too_big else "No ICMP too-big was ignored."
+    )
+
+
+def _too_big_missing(path: Path) -> dict[str, Any]:
+    row = path.row
+    if row.too_big:
+        return _seen("too_big_missing", False, "ICMP too-big messages are in the capture.")
+    if not _icmp_visible(path):
+        sentence = (
+            "Whether ICMP too-big messages came back: the capture holds no ICMP at all, its filter may leave "
+            "them out."
+        )
+        return _seen("too_big_missing", pd.NA, sentence)
+    return _seen("too_big_missing", True, "No ICMP too-big message came back, though the capture holds ICMP.")
+
+
+def _icmp_visible(path: Path) -> bool:
+    packets, captures = path.incident.packets, path.incident.captures
+    protocol, word = (58, "icmp6") if ":" in path.row.client else (1, "icmp")
+    here = packets[packets["capture"] == path.row.capture]
+    given = captures.loc[captures["capture"] == path.row.capture, "filter"].dropna()
+    named = any(word in filter_.split() for filter_ in given)
+    return named or bool((here["ip_protocol"] == protocol).any())
+
+
+def _size_decides(path: Path) -> dict[str, Any]:
+    tried = path.attempts.dropna(subset="size")
+    passed, failed = (tried[tried["outcome"].isin(o)] for o in (["delivered"], ["deferred", "failed"]))
+    failed = failed[failed["phase"].isin(IN_DATA)]
+    if len(failed) < 2 or passed.empty:
+        return _seen("size_decides", pd.NA, "Message sizes that passed and failed: the log holds too few.")
+    largest, smallest = passed["size"].max(), failed["size"].min()
+    sentence = (
+        f"In the log every message of {smallest} bytes or more failed, every one of {largest} or less passed."
+        if largest < smallest
+        else f"In the log messages of up to {largest} bytes passed and some of {smallest} failed."
+    )
+    first = failed.iloc[0]
+    return _seen("size_decides", largest < smallest, sentence, f"{first['file']} line {first['line']}")
+
+
+def _other_peer_takes_size(path: Path) -> dict[str, Any]:
+    row, every = path.row, path.incident.path_mtu
+    same = (every["capture"] == row.capture) & (every["direction"] == row.direction)
+    ours, theirs = ("client", "server") if row.direction == "forward" else ("server", "client")
+    others = every[same & (every[ours] == getattr(row, ours)) & (every[theirs] != getattr(row, theirs))]
+    takes = others[(others["delivered"] >= row.lost).fillna(False)]
+    if takes.empty:
+        return _seen(
+            "other_peer_takes_size", False if len(others) else pd.NA, "No other peer to compare with."
+        )
+    sentence = (
+        f"{takes[theirs].iloc[0]} takes packets of {takes['delivered'].iloc[0]} bytes from the same host."
+    )
+    return _seen("other_peer_takes_size", True, sentence)
+
+
+def _reply_repeated(path: Path) -> dict[str, Any]:
+    repeated = path.stuck[path.stuck["repeated_reply"] > 0]
+    sentence = (
+        "The other side repeated its last reply: the acknowledgment of it rode on a packet that was lost."
+        if len(repeated)
+        else "The other side did not repeat its last reply."
+    )
+    return _seen("reply_repeated", bool(len(repeated)), sentence, _first(repeated))
+
+
+def _several_connections(path: Path) -> dict[str, Any]:
+    count = path.stuck["stream"].nunique()
+    sentence = f"{_number(count, 'connection')} with different messages stand still in the same way."
+    return _seen("several_connections", count > 1, sentence, _first(path.stuck))
+
+
+_ABOUT_LOSS = (
+    *(_oversize_delivered, _fragmentable, _window_closed, _acknowledged, _same_size_repeats),
+    *(_smaller_repeat_passed, _too_big_ignored, _too_big_missing, _size_decides),
+    *(_other_peer_takes_size, _reply_repeated, _several_connections),
+)
+
+
+def _connection_observations(path: Path) -> Iterator[dict[str, Any]]:
+    for stall in path.stuck.drop_duplicates("stream").itertuples(index=False):
+        sentence = (
+            f"From {stall.start:%F %T} UTC on, {stall.outstanding} bytes stayed unacknowledged for "
+            f"{stall.duration:.0f} s."
+        )
+        seen = _seen("stalled_oversize", True, sentence, _frame(stall.file, stall.frame))
+        yield seen | {"stream": stall.stream}
+
+
+def _message_observations(path: Path) -> Iterator[dict[str, Any]]:
+    failed = path.attempts[path.attempts["outcome"] != "delivered"].dropna(subset=["stream", "message_id"])
+    failed = failed[(failed["capture"] == path.row.capture) & failed["stream"].isin(path.stuck["stream"])]
+    for attempt in failed.itertuples(index=False):
+        sentence = f"Failed at {attempt.end:%F %T} UTC ({attempt.error}, {attempt.phase})."
+        seen = _seen("failed_oversize", True, sentence, f"{attempt.file} line {attempt.line}")
+        yield seen | {"stream": attempt.stream, "message_id": attempt.message_id}
+
+
+def _number(count: Any, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def _range(values: pd.Series) -> str:
+    low, high = values.min(), values.max()
+    return f"{low}" if low == high else f"{low} to {high}"
