@@ -137,7 +137,8 @@ def _by_time(
     """Yield attempts by when they began (DT=, else the arrival before a first try) or ended."""
     taken = set(map(tuple, attempts.dropna(subset=["stream"])[_KEY].to_numpy().tolist()))
     free = [key not in taken for key in map(tuple, connections[_KEY].to_numpy().tolist())]
-    ends = connections.loc[free, [*_KEY, "client", "server", "start", "end", "last_new_forward"]]
+    columns = ["client", "server", "start", "end", "last_new_forward", "bytes_acknowledged_forward"]
+    ends = connections.loc[free, [*_KEY, *columns]]
     left = _open(attempts).drop(columns=_KEY).reset_index(names="row")
     left = left.merge(messages[["message_id", "arrival"]], on="message_id", how="left")
     left["first"] = ~attempts.duplicated(["message_id", "peer"])[left["row"]].to_numpy()
@@ -153,10 +154,11 @@ def _distance(pairs: pd.DataFrame) -> pd.Series:
     ended = np.minimum(ended, (pairs["end"] - pairs["last_new_forward"]).abs().fillna(ended))
     waited = (pairs["start_of"] - pairs["arrival"]).abs().where(pairs["first"])
     delivered = pairs["outcome"] == "delivered"
+    too_short = delivered & (pairs["bytes_acknowledged_forward"] < pairs["size"])
     cost = begun.where(begun <= NEAR)
     cost = cost.fillna(ended.where(ended <= NEAR)).where(~delivered | (ended <= NEAR))
     late = waited.where((waited <= PROMPT) & ~delivered & pairs["start"].isna())
-    return cost.fillna(late)
+    return cost.fillna(late).mask(too_short.fillna(False).astype(bool))
 
 
 def _one_to_one(pairs: pd.DataFrame) -> Iterator[tuple[int, int, int]]:

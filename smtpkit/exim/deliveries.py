@@ -6,7 +6,6 @@ the union of their rows.
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from collections import defaultdict
 from collections.abc import Iterator
@@ -84,9 +83,8 @@ def attempts(log_lines: pd.DataFrame) -> pd.DataFrame:
 
     A connection on which TLS could not be started, so that Exim made another one without, is one of its own.
 
-    On a receiving host there are two more kinds: an arrival by SMTP from another host, which is a delivered
-    attempt of that client, and a client that went away or fell silent, which is a failed one. Arrivals from
-    this host itself (loopback, or its own address) are left out. Where Exim does not say how far a client
+    On a receiving host a client that went away or fell silent is a failed attempt of that client; an arrival
+    is no attempt, it is in `messages`. Where Exim does not say how far a client
     came (command timeout) `phase` is ``<NA>``, unless there is a message id: then the data had begun.
     """
     kinds = {*_OUTCOMES, *_ARRIVALS, *_SESSIONS, "host_error"}
@@ -149,9 +147,7 @@ def _attempts(rows: list[Row]) -> list[Row]:
             _host_line(out, row)
         elif row["kind"] in _OUTCOMES:
             _address_line(out, row)
-        elif row["kind"] in _ARRIVALS:
-            clients += _arrived(row)
-        else:
+        elif row["kind"] in _SESSIONS:
             clients += _lost(row)
             out += _fallen_back(row)
     size = next((row.get("size") for row in rows if row["kind"] in _ARRIVALS), None)
@@ -271,17 +267,6 @@ def _first(table: tuple[tuple[str, str], ...], text: str) -> str | None:
     return next((value for pattern, value in table if re.search(pattern, text)), None)
 
 
-def _arrived(row: Row) -> list[Row]:
-    """Return the attempt of a client on another host that an arrival shows, if it is one."""
-    protocol, address = row.get("protocol", ""), row.get("host_address")
-    if address is None or "local" in protocol or "mtp" not in protocol or _is_own(address, row):
-        return []
-    attempt = _from_client(row) | {"outcome": "delivered", "phase": "end of data", "size": row.get("size")}
-    if "recipients" in row:
-        attempt["recipients"] = grammar.count_addresses(row["recipients"])
-    return [attempt | {"duration": row.get("reception_time")}]
-
-
 def _lost(row: Row) -> list[Row]:
     """Return the failed attempt of a client that went away or fell silent, if it was on the network."""
     text = row["text"].partition("\n")[0]
@@ -305,10 +290,3 @@ def _from_client(row: Row) -> Row:
         "peer_port": row.get("interface_port"),
         "end": row.get("time"),
     }
-
-
-def _is_own(address: str, row: Row) -> bool:
-    try:
-        return address == row.get("interface_address") or ipaddress.ip_address(address).is_loopback
-    except ValueError:
-        return False
