@@ -61,7 +61,7 @@ def frame(pieces: Iterable[Piece], capture: int, files: Sequence[str], hosts: Se
     columns["file"] = _category(joined["file"], files)
     columns["src"] = _category(joined["src"], hosts)
     columns["dst"] = _category(joined["dst"], hosts)
-    return tables.conform(pd.DataFrame(columns), "packets")
+    return tables.conform(pd.DataFrame(columns, copy=False), "packets")
 
 
 def times(batch: Batch, interfaces: Sequence[Interface]) -> np.ndarray:

@@ -14,23 +14,22 @@ from typing import NamedTuple
 import numpy as np
 
 from smtpkit.capture.decoder import (
-    CAPTURED_LEN,
     DAMAGED,
-    FRAME_LEN,
     FULL,
-    INTERFACE,
     MAX_CAPTURED,
     MAX_LEN,
     MORE,
-    OFFSET,
+    NETWORK,
+    NO_INTERFACE,
+    NO_PACKET,
     OTHER_BLOCK,
     ROWS,
-    TICKS,
+    ticks,
 )
 from smtpkit.files import open_input
 
 CHUNK = 8 << 20  # bytes read at a time; more than the longest record
-FRAMES = 16384  # frames in a batch at most, so that their tables stay in the processor's cache
+FRAMES = 8192  # frames in a batch at most, so that their tables stay in the processor's cache
 
 # magic number -> byte order, time stamps per second, record header
 _PCAP = {
@@ -43,8 +42,8 @@ _PCAP = {
 }
 _SECTION, _DESCRIPTION, _OLD_PACKET, _SIMPLE_PACKET, _STATISTICS = 0x0A0D0D0A, 1, 2, 3, 5
 _SECTION_MAGIC = struct.pack("<I", _SECTION)
-# Blocks besides packets that Wireshark numbers like frames: systemd journal, Sysdig events.
-_NUMBERED_BLOCKS = {9, 0x204, 0x208, 0x216, 0x221}
+# Blocks besides packets that Wireshark numbers like frames: systemd journal, Sysdig events, custom blocks.
+_NUMBERED = {9, 0x204, 0x216, 0x221, 0x0BAD, 0x40000BAD}
 
 
 class CaptureError(ValueError):
@@ -206,8 +205,15 @@ class _Pcapng:
             f.interfaces.append(self._interface(body))
         elif kind == _STATISTICS and len(body) >= 12:
             self._count_drops(body)
-        elif kind in (_SIMPLE_PACKET, _OLD_PACKET):
-            count += self._packet(kind, at + 8, body, frames, count)
+        elif kind == _SIMPLE_PACKET and len(body) >= 4:
+            frames[:NETWORK, count] = self._simple_packet(at + 12, body)
+            count += 1
+        elif kind == _OLD_PACKET and len(body) >= 20:
+            frames[:NETWORK, count] = self._old_packet(at + 28, body)
+            count += 1
+        elif kind in _NUMBERED:
+            frames[:NETWORK, count] = at + 8, 0, len(body), -1, NO_PACKET
+            count += 1
         return at + size, count, OTHER_BLOCK
 
     def _interface(self, body: bytes) -> Interface:
@@ -229,26 +235,22 @@ class _Pcapng:
         if counts:
             self._file.dropped[number] = sum(struct.unpack(f"{self._order}Q", c)[0] for c in counts)
 
-    def _packet(self, kind: int, at: int, body: bytes, frames: np.ndarray, count: int) -> int:
-        """Enter a simple or an old packet block; return 0 if it is too short to be one."""
-        known = len(self._file.interfaces) - self._first
-        if kind == _SIMPLE_PACKET:
-            if len(body) < 4:
-                return 0
-            (length,) = struct.unpack(f"{self._order}I", body[:4])
-            header, number, ticks = 4, 0, -1
-            snap = self._file.interfaces[self._first].snap if known else 0
-            captured = min(length, len(body) - 4, snap or MAX_CAPTURED)
-        else:
-            if len(body) < 20:
-                return 0
-            number, _, high, low, captured, length = struct.unpack(f"{self._order}HHIIII", body[:20])
-            header, ticks = 20, (high << 32 | low) if high < 1 << 31 else -1
-        column = frames[:, count]
-        column[OFFSET], column[CAPTURED_LEN] = at + header, min(captured, len(body) - header, MAX_CAPTURED)
-        column[FRAME_LEN], column[TICKS] = min(length, MAX_LEN), ticks
-        column[INTERFACE] = self._first + number if number < known else -1
-        return 1
+    def _simple_packet(self, at: int, body: bytes) -> tuple[int, ...]:
+        """Return the rows of `frames` up to INTERFACE; it is of the first interface and has no time."""
+        (length,) = struct.unpack(f"{self._order}I", body[:4])
+        interface = self._number(0)
+        snap = self._file.interfaces[interface].snap if interface >= 0 else 0
+        captured = min(length, len(body) - 4, snap or MAX_CAPTURED, MAX_CAPTURED)
+        return at, captured, min(length, MAX_LEN), -1, interface
+
+    def _old_packet(self, at: int, body: bytes) -> tuple[int, ...]:
+        number, _, high, low, captured, length = struct.unpack(f"{self._order}HHIIII", body[:20])
+        captured = min(captured, len(body) - 20, MAX_CAPTURED)
+        return at, captured, min(length, MAX_LEN), ticks(high, low), self._number(number)
+
+    def _number(self, number: int) -> int:
+        """Return an interface's number in the file."""
+        return self._first + number if number < len(self._file.interfaces) - self._first else NO_INTERFACE
 
     def _options(self, data: bytes) -> dict[int, bytes]:
         """Return the first option of each code."""

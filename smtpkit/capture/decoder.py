@@ -14,6 +14,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 # The rows of `frames`, one column for each packet of the file: where it is, how long, when, what is in it.
+# INTERFACE is the interface's number in the file, or the reason why there is none.
 OFFSET, CAPTURED_LEN, FRAME_LEN, TICKS, INTERFACE, NETWORK, OUTER_LEN, KIND = ROWS = range(8)
 
 # The rows of `cells`, one column for each row of the table `packets`; `packets` has the same names.
@@ -34,7 +35,8 @@ MORE, FULL, DAMAGED, OTHER_BLOCK = range(4)
 # What a frame holds: an EtherType; with TUNNEL added, an IP packet that holds another; or why it gave no row.
 IPV4, IPV6, PPP, MPLS, MPLS_MULTICAST, PPPOE = 0x0800, 0x86DD, 0x880B, 0x8847, 0x8848, 0x8864
 TUNNEL = 0x10000
-KEPT, NOT_IP, NOT_TCP_OR_ICMP, CUT, BAD_IP, BAD_TCP, LINK_UNKNOWN, NO_INTERFACE = range(-1, -9, -1)
+KEPT, NOT_IP, NOT_TCP_OR_ICMP, CUT, BAD_IP, LINK_UNKNOWN, NO_INTERFACE, NO_PACKET = range(-1, -9, -1)
+BAD_TCP, LONG_IP = -9, -10  # these have a row all the same
 
 MAX_CAPTURED = 1 << 20  # a longer record is damage; Wireshark and libpcap allow 2^18
 MAX_LEN = 0x7FFFFFFF  # what a column of the table can hold
@@ -118,7 +120,7 @@ def scan_pcapng(buf, at, end, big, interfaces, first, frames, count):
         frames[CAPTURED_LEN, count] = captured
         frames[FRAME_LEN, count] = min(word(buf, at + 24, big), MAX_LEN)
         frames[TICKS, count] = ticks(word(buf, at + 12, big), word(buf, at + 16, big))
-        frames[INTERFACE, count] = first + interface if interface < interfaces else -1
+        frames[INTERFACE, count] = first + interface if interface < interfaces else NO_INTERFACE
         at += size
         count += 1
     return at, count, FULL
@@ -136,7 +138,7 @@ def locate(buf, frames, count, links):
         at = frames[OFFSET, i]
         end = at + frames[CAPTURED_LEN, i]
         if interface < 0:
-            kind = NO_INTERFACE
+            kind = interface
         else:
             kind, at = network(buf, at, end, links[interface])
         if kind in (IPV4, IPV6) and holds_ip(buf, at, end):
@@ -222,7 +224,7 @@ def decode(buf, frames, count, cells, memory):
         elif kind >= 0:
             kind = NOT_IP
         frames[KIND, i] = kind
-        if kind in (KEPT, BAD_TCP):
+        if kind in (KEPT, BAD_TCP, LONG_IP):
             cells[INDEX, row] = i
             row += 1
     return row
@@ -324,7 +326,9 @@ def tcp(buf, at, end, ip_end, wire_end, cells, row, memory):
     cells[DST_PORT, row] = u16(buf, at + 2)
     cells[SEQ, row] = u32(buf, at + 4)
     if end - at < 16:  # Wireshark numbers no connection by so little
-        cells[STREAM, row] = known_stream(cells, row, memory)
+        source = cells[SRC, row] << 16 | cells[SRC_PORT, row]
+        target = cells[DST, row] << 16 | cells[DST_PORT, row]
+        cells[STREAM, row] = known_stream(source, target, memory)
         return KEPT if end < ip_end else BAD_TCP
     flags = u16(buf, at + 12) & 0x0FFF
     header = (buf[at + 12] >> 4) * 4
@@ -332,16 +336,19 @@ def tcp(buf, at, end, ip_end, wire_end, cells, row, memory):
     cells[FLAGS, row] = flags
     cells[WINDOW, row] = u16(buf, at + 14)
     cells[TCP_HEADER_LEN, row] = header
-    sound = header >= 20 and ip_end >= at + header
-    whole = sound and cells[MORE_FRAGMENTS, row] == 0
-    cells[STREAM, row] = stream(cells, row, flags, whole, memory)
-    if not sound:
+    source = cells[SRC, row] << 16 | cells[SRC_PORT, row]
+    target = cells[DST, row] << 16 | cells[DST_PORT, row]
+    found = stream(source, target, cells[SEQ, row], flags, memory)
+    cells[STREAM, row] = memory.connections[NUMBER, found]
+    if ip_end >= at + header and cells[MORE_FRAGMENTS, row] == 0:
+        learn_bases(found, source <= target, cells[SEQ, row], cells[ACK, row], flags, memory)
+    if header < 20 or ip_end < at + header:
         return BAD_TCP
     cells[TCP_LEN, row] = ip_end - at - header
     if at + header < end and ip_end <= wire_end:
         cells[PAYLOAD_OFFSET, row] = at + header
     options(buf, at + 20, min(end, at + header), end >= at + header, cells, row)
-    return KEPT
+    return KEPT if ip_end <= wire_end else LONG_IP
 
 
 def options(buf, at, end, captured, cells, row):
@@ -410,39 +417,38 @@ def quote(buf, at, end, cells, row, memory):
         source, target = host6(buf, at + 8, memory), host6(buf, at + 24, memory)
     source = source << 16 | u16(buf, transport)
     target = target << 16 | u16(buf, transport + 2)
-    found = connection(source, target, end - transport >= 16, memory)
-    if found >= 0:
+    if end - transport >= 16:
+        found = stream(source, target, u32(buf, transport + 4), buf[transport + 13], memory)
         cells[STREAM, row] = memory.connections[NUMBER, found]
+    else:
+        cells[STREAM, row] = known_stream(source, target, memory)
 
 
-def stream(cells, row, flags, whole, memory):
-    """Return the connection's number as in Wireshark: a SYN with another sequence number begins a new one.
-
-    The number that a direction began with is known from its first packet, or from what the other direction
-    acknowledges; a fragment tells nothing.
-    """
-    source = cells[SRC, row] << 16 | cells[SRC_PORT, row]
-    target = cells[DST, row] << 16 | cells[DST_PORT, row]
+def stream(source, target, seq, flags, memory):
+    """Find a packet's connection; a SYN with another sequence number begins a new one, as in Wireshark."""
     found = connection(source, target, True, memory)
-    mine, other = (LOW_BASE, HIGH_BASE) if source <= target else (HIGH_BASE, LOW_BASE)
     table = memory.connections
-    seq = cells[SEQ, row]
-    if flags & SYN_ACK == SYN and table[mine, found] >= 0 and table[mine, found] != seq:
+    base = table[LOW_BASE if source <= target else HIGH_BASE, found]
+    if flags & SYN_ACK == SYN and base >= 0 and base != seq:
         table[NUMBER, found] = memory.counters[STREAMS]
         memory.counters[STREAMS] += 1
-        table[mine, found] = -1
-        table[other, found] = -1
-    if whole and table[mine, found] < 0:
+        table[LOW_BASE, found] = -1
+        table[HIGH_BASE, found] = -1
+    return found
+
+
+def learn_bases(found, from_low, seq, ack, flags, memory):
+    """Keep the number that each direction began with, from its first packet or the first ACK of it."""
+    mine, other = (LOW_BASE, HIGH_BASE) if from_low else (HIGH_BASE, LOW_BASE)
+    table = memory.connections
+    if table[mine, found] < 0:
         table[mine, found] = seq if flags & SYN else (seq - 1) & 0xFFFFFFFF
-    if whole and table[other, found] < 0 and flags & FLAG_ACK:
-        table[other, found] = (cells[ACK, row] - 1) & 0xFFFFFFFF
-    return table[NUMBER, found]
+    if table[other, found] < 0 and flags & FLAG_ACK:
+        table[other, found] = (ack - 1) & 0xFFFFFFFF
 
 
-def known_stream(cells, row, memory):
+def known_stream(source, target, memory):
     """Return the number of the connection if there is one, else -1."""
-    source = cells[SRC, row] << 16 | cells[SRC_PORT, row]
-    target = cells[DST, row] << 16 | cells[DST_PORT, row]
     found = connection(source, target, False, memory)
     return memory.connections[NUMBER, found] if found >= 0 else -1
 

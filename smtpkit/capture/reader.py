@@ -23,7 +23,9 @@ _REASONS = {
     decoder.NOT_TCP_OR_ICMP: "not TCP or ICMP",
     decoder.CUT: "headers cut off by the snap length",
     decoder.BAD_IP: "damaged IP header",
+    decoder.NO_PACKET: "no packet, but a record that is numbered like one",
     decoder.BAD_TCP: "damaged TCP header, kept as far as it is readable",
+    decoder.LONG_IP: "IP length beyond the end of the frame, kept without payload",
     decoder.NO_INTERFACE: "of an interface that the file does not describe",
 }
 _INNER = (decoder.PPP, decoder.PPPOE, decoder.MPLS, decoder.MPLS_MULTICAST)
