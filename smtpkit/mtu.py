@@ -7,7 +7,6 @@ from typing import Any
 import pandas as pd
 
 from smtpkit import tables
-from smtpkit.tcp import REPEATED
 
 TIMES = 3  # a packet lost so often, while smaller ones pass, is too big and not unlucky (facts A1)
 MIN_PMTU = 552  # no kernel sends smaller full-size segments: net.ipv4.route.min_pmtu
@@ -37,7 +36,7 @@ def sizes(packets: pd.DataFrame) -> pd.DataFrame:
     if data.empty:
         return tables.empty("sizes")
     joined = data["offload"].groupby([data[k] for k in _KEY]).transform("any")
-    single = ~joined | data[list(REPEATED)].any(axis="columns") | (data["ip_len"] <= MIN_PMTU)
+    single = ~joined | data["retransmission"] | (data["ip_len"] <= MIN_PMTU)
     arrived = data["delivered"].fillna(False) & single & ~data["offload"]
     lost = ~data["delivered"].fillna(True) & ~data["offload"]
     by = [*_KEY, "ip_len", "offload"]
@@ -77,7 +76,7 @@ def path_mtu(sizes: pd.DataFrame, connections: pd.DataFrame, stalls: pd.DataFram
     """
     ends = connections[["capture", "stream", "client", "server"]]
     sizes, stalls = (frame.merge(ends, on=["capture", "stream"]) for frame in (sizes, stalls))
-    mss = connections[["mss_client", "mss_server"]].min(axis="columns")
+    mss = connections[["mss_client", "mss_server"]].min(axis="columns").astype("Int64")
     connections = connections.assign(mss=mss)
     silent = dict(list(stalls.groupby(_PATH)))
     rows = []

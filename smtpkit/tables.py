@@ -115,7 +115,12 @@ TABLES: dict[str, tuple[Column, ...]] = {
         _DIRECTION,
         Column("relative_seq", "Int64", "seq - first seq of the direction, past 2^32 too", "byte", "tcp.seq"),
         Column("relative_ack", "Int64", "ack - first seq of the other direction", "byte", "tcp.ack"),
-        Column("retransmission", "bool", "seen before, and none of the kinds below", source="tcp.analysis"),
+        Column(
+            "retransmission",
+            "bool",
+            "seen before, and sent again; the next two are kinds of it",
+            source="tcp.analysis",
+        ),
         Column("fast_retransmission", "bool", "after duplicate ACKs", source="tcp.analysis"),
         Column("spurious_retransmission", "bool", "acknowledged before already", source="tcp.analysis"),
         Column("out_of_order", "bool", "late, but never seen before", source="tcp.analysis"),

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from smtpkit import tables
-from smtpkit.tcp.tracking import ACK, FIN, KEY, REPEATED, RST, SYN
+from smtpkit.tcp.tracking import ACK, FIN, KEY, RST, SYN
 
 SHORTEST_RTT = 0.0005  # s; below, the hosts' own delays decide
 
@@ -102,7 +102,7 @@ def _bytes(tcp: pd.DataFrame, direction: str) -> pd.DataFrame:
     ends["sent"] = ends[["sent", "acked"]].max(axis="columns")
     ends = ends.assign(**{name: ends[[name, "limit"]].min(axis="columns") for name in ("sent", "acked")})
     new = data & (reach > reach.groupby(key).cummax().groupby(key).shift(fill_value=-1))
-    repeated = sent[list(REPEATED)].any(axis="columns") & data
+    repeated = sent["retransmission"] & data
     found = pd.DataFrame({f"bytes_sent_{direction}": (ends["sent"] - 1).clip(lower=0)})
     found[f"bytes_acknowledged_{direction}"] = (ends["acked"] - 1).where(ends["acked"] > 0, 0)
     found[f"retransmissions_{direction}"] = repeated.groupby(key).sum()

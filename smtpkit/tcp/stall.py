@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from smtpkit import tables
-from smtpkit.tcp.tracking import FIN, KEY, REPEATED, RST, SECOND, SYN, stall_threshold, values
+from smtpkit.tcp.tracking import FIN, KEY, RST, SECOND, SYN, stall_threshold, values
 
 
 class Seen(NamedTuple):
@@ -150,7 +150,7 @@ def _stall(connection: pd.DataFrame, silence: Silence) -> dict[str, Any]:
         **_repeats(copies),
         "peer_packets": len(answers),
         "passed": int((connection["delivered"].fillna(False) | copies.empty)[beyond].sum()),
-        "repeated_reply": int((since[list(REPEATED)].any(axis="columns") & (since["tcp_len"] > 0)).sum()),
+        "repeated_reply": int((since["retransmission"] & (since["tcp_len"] > 0)).sum()),
         "window": _window(connection[~mine], time, silence),
         "ended_by": ended,
     }

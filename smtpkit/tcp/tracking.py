@@ -18,7 +18,6 @@ SECOND = 1_000_000_000
 FAST_RETRANSMISSION_WITHIN = 20_000_000  # ns after the last duplicate ACK, as in Wireshark
 OUT_OF_ORDER_WITHIN = 3_000_000  # ns, as in Wireshark where the RTT is unknown
 MOST_IN_FLIGHT = 20_000  # copies; a real window holds fewer, a hostile capture may not
-REPEATED = ("retransmission", "fast_retransmission", "spurious_retransmission")
 KEY = ["capture", "stream"]
 _NUMBERS = ("forward", "relative_seq", "relative_ack", "delivered")
 _FLAGS = [c.name for c in tables.TABLES["analysis"] if c.dtype == "bool" and c.name != "offload"]
@@ -250,16 +249,16 @@ def _repetition(packet: Packet, me: Sender, other: Sender, seq: int, rtt: int | 
         return
     fast = other.duplicate_acks >= 2 and packet.time - other.ack_time < FAST_RETRANSMISSION_WITHIN
     if fast and other.ack == seq:
-        yield "fast_retransmission"
+        yield from ("retransmission", "fast_retransmission")
         return
     close = packet.time - me.next_seq_time < (rtt or OUT_OF_ORDER_WITHIN)
-    seen = any(copy.start <= seq and end <= copy.end for copy in me.flight)
+    seen = not packet.tcp_len or any(copy.start <= seq and end <= copy.end for copy in me.flight)
     if close and me.next_seq != end and not seen:
         yield "out_of_order"
-    elif packet.tcp_len and 0 <= end <= other.ack:
-        yield "spurious_retransmission"
     else:
         yield "retransmission"
+        if packet.tcp_len and 0 <= end <= other.ack:
+            yield "spurious_retransmission"
 
 
 def _remember(packet: Packet, me: Sender, seq: int, ack: int) -> None:
