@@ -89,6 +89,20 @@ def test_interfaces_differ_in_link_type_and_clock(file):
     assert reader.captures.loc[0, "link_type"] == "RAW, NULL"
 
 
+@pytest.mark.parametrize("resolution", range(256))
+def test_time_stamps_of_any_resolution(file, resolution):
+    units = 2 ** (resolution - 128) if resolution >= 128 else 10**resolution
+    seconds = min(START, 2**62 // units)
+    ticks = seconds * units + units // 3
+    clock = option(9, bytes([resolution]))
+    data = section() + interface(options=clock) + enhanced(SEGMENT, ticks if units < 2**62 else 1)
+    time = read_capture(file(data)).loc[0, "time"]
+    if units < 2**62:
+        assert 0 <= (ticks * 10**9 // units) - time.value <= 1
+    else:
+        assert time is pd.NaT
+
+
 def test_sections_start_anew(file):
     data = section(">") + interface(order=">") + enhanced(SEGMENT, order=">")
     data += section() + interface(1) + interface() + enhanced(out(7), number=1)

@@ -1,0 +1,174 @@
+"""Damaged and hostile captures, and the two forms of the decoder on the same bytes."""
+
+from itertools import accumulate
+
+import pandas as pd
+import pytest
+from capture_bytes import (
+    ACK,
+    SEGMENT,
+    SYN,
+    back,
+    enhanced,
+    interface,
+    ip4,
+    ip6,
+    old,
+    option,
+    out,
+    pcap,
+    section,
+    simple,
+    tcp,
+)
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from smtpkit import tables
+from smtpkit.capture import CaptureError, Reader, payload_of, reader
+
+OPTIONS = bytes.fromhex("020405b4 0402 080a 00000009 00000008 01 030307")
+SACK = bytes.fromhex("0101 050a 00000064 000000c8")
+PACKETS = [
+    out(1, flags=SYN, options=OPTIONS),
+    back(7, 2, SYN | ACK, options=OPTIONS),
+    SEGMENT,
+    back(8, 3, options=SACK),
+    ip4(bytes.fromhex("0304 0000 0000 0578") + SEGMENT, 1),
+    ip4(tcp(9, data=b"x" * 28), fragment=0x2000),
+    ip4(b"y" * 8, fragment=0x0006),
+    ip6(bytes.fromhex("3c00 0104 00000000 0600 0104 00000000") + tcp(5, data=b"abc"), following=0),
+    ip6(bytes.fromhex("0200 0000 00000500") + ip6(tcp(5)), 58),
+    bytes.fromhex("45000055 00010000 40290000 c0000201 c6336419") + ip6(tcp(7, data=b"x")),
+    bytes.fromhex("45000045 00010000 402f0000 c0000201 c6336419 00000800") + SEGMENT,
+]
+ETHERNET = bytes.fromhex("020000000002 020000000001 8100 0064 0800")
+PPPOE = bytes.fromhex("020000000002 020000000001 8864 1100 0001 002f 0021")
+MPLS = bytes.fromhex("020000000002 020000000001 8847 00064040 00065140")
+CLOCK = option(9, b"\x09") + option(14, bytes(8)) + option(11, b"\0port 25") + option(0, b"")
+FILES = {
+    "raw": pcap(*PACKETS),
+    "ethernet": pcap(ETHERNET + SEGMENT, PPPOE + SEGMENT, MPLS + SEGMENT, link=1),
+    "cooked": pcap(bytes.fromhex("0800 0000 00000002 0001 00 06 020000000001 0000") + SEGMENT, link=276),
+    "pcapng": section(">")
+    + interface(order=">")
+    + b"".join(enhanced(p, order=">") for p in PACKETS)
+    + section()
+    + interface(snap=60, options=CLOCK)
+    + simple(SEGMENT)
+    + old(SEGMENT),
+}
+LINKS = st.sampled_from([0, 1, 9, 101, 113, 228, 276])
+CHANGES = st.lists(st.tuples(st.sampled_from(PACKETS), st.integers(0, 60), st.integers(0, 255)), max_size=9)
+
+
+def read(path):
+    """Read all there is; every packet must be a row or counted, and every payload within its buffer."""
+    capture = Reader(path)
+    batches = list(capture)
+    for packets, payload in batches:
+        sizes = packets["tcp_len"].fillna(0)
+        assert all(len(t) <= n for t, n in zip(payload_of(packets, payload), sizes, strict=True))
+        assert (packets["payload_offset"].dropna() < len(payload)).all()
+    skipped = capture.skipped
+    lost = skipped["where"].str.startswith("frame") & ~skipped["reason"].str.contains(", kept ")
+    rows = sum(len(packets) for packets, _ in batches)
+    assert rows + skipped["count"][lost].sum() == capture.captures.loc[0, "packets"]
+    return tables.concat([packets for packets, _ in batches], "packets"), capture
+
+
+TRUNCATED = {
+    "pcap": [pcap(), *(pcap(p)[24:] for p in PACKETS[:4])],
+    "pcapng": [
+        section() + interface(),
+        enhanced(SEGMENT),
+        simple(SEGMENT),
+        old(SEGMENT),
+        enhanced(PACKETS[0]),
+    ],
+}
+
+
+@pytest.mark.parametrize("pieces", TRUNCATED.values(), ids=TRUNCATED)
+def test_every_truncation_gives_the_packets_before_it(tmp_path, pieces):
+    path, whole = tmp_path / "a", b"".join(pieces)
+    ends = list(accumulate(map(len, pieces)))
+    for size in range(24, len(whole) + 1):
+        path.write_bytes(whole[:size])
+        packets, capture = read(path)
+        assert packets["frame"].tolist() == [i for i, end in enumerate(ends) if i and end <= size]
+        cut = size not in [24 if pieces[0][:4] == whole[:4] == pcap()[:4] else 28, *ends]
+        assert capture.skipped["reason"].tolist() == ["file ends in the middle of a packet"] * cut
+
+
+@pytest.mark.parametrize("size", range(1, 24))
+@pytest.mark.parametrize("whole", [pcap(SEGMENT), section() + interface()], ids=["pcap", "pcapng"])
+def test_a_file_cut_in_its_header(tmp_path, whole, size):
+    path = tmp_path / "a"
+    path.write_bytes(whole[:size])
+    try:
+        assert len(read(path)[0]) == 0
+    except CaptureError as error:
+        assert str(error).startswith(f"{path}: byte ")  # noqa: PT017
+
+
+@pytest.mark.parametrize("name", FILES)
+@settings(max_examples=200, deadline=None)
+@given(data=st.data())
+def test_changed_bytes_never_break_the_reader(tmp_path_factory, name, data):
+    changed = bytearray(FILES[name])
+    for _ in range(data.draw(st.integers(1, 6))):
+        changed[data.draw(st.integers(0, len(changed) - 1))] = data.draw(st.integers(0, 255))
+    path = tmp_path_factory.mktemp("changed") / "a"
+    path.write_bytes(changed)
+    try:
+        read(path)
+    except CaptureError as error:
+        assert str(error).startswith(f"{path}: byte ")  # noqa: PT017
+
+
+@settings(max_examples=200, deadline=None)
+@given(packets=st.lists(st.binary(max_size=120), max_size=5), link=LINKS)
+def test_packets_of_any_bytes_never_break_the_reader(tmp_path_factory, packets, link):
+    path = tmp_path_factory.mktemp("any") / "a"
+    path.write_bytes(pcap(*packets, link=link))
+    read(path)
+
+
+def compare(path, monkeypatch):
+    results = []
+    for frames in (10**9, 0):
+        monkeypatch.setattr(reader, "INTERPRETED_FRAMES", frames)
+        packets, capture = read(path)
+        results.append((packets, capture.skipped, capture.captures))
+    for interpreted, compiled in zip(*results, strict=True):
+        pd.testing.assert_frame_equal(interpreted, compiled)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_the_compiled_form_reads_the_same(tmp_path, monkeypatch, name):
+    path = tmp_path / "a"
+    path.write_bytes(FILES[name])
+    compare(path, monkeypatch)
+
+
+@settings(max_examples=100, deadline=None)
+@given(changes=CHANGES)
+def test_the_compiled_form_reads_changed_packets_the_same(tmp_path_factory, changes):
+    path = tmp_path_factory.mktemp("forms") / "a"
+    path.write_bytes(pcap(*(p[:at] + bytes([value]) + p[at + 1 :] for p, at, value in changes)))
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        compare(path, monkeypatch)
+
+
+def test_the_corpora_are_read_the_same(corpora, monkeypatch):
+    for path in sorted((corpora / "captures").glob("**/*")):
+        if path.is_file() and path.name != "ORIGIN.txt":
+            compare(path, monkeypatch)
+
+
+def test_the_form_may_change_between_batches(tmp_path, monkeypatch):
+    monkeypatch.setattr(reader, "INTERPRETED_FRAMES", 8192)
+    path = tmp_path / "a"
+    path.write_bytes(pcap(*(ip4(tcp(1, ports=(1024 + i, 25))) for i in range(20_000))))
+    assert read(path)[0]["stream"].tolist() == list(range(20_000))
