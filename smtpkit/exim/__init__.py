@@ -96,7 +96,7 @@ def _zone(name: str | None) -> tzinfo | None:
         return timezone(-offset if found[1] == "-" else offset)
     try:
         return ZoneInfo(name)
-    except (ValueError, OSError) as error:
+    except (KeyError, ValueError, OSError) as error:
         advice = "give a name such as Europe/Berlin or an offset such as +0100"
         raise LogError(f"there is no time zone {name!r}; {advice}") from error
 

@@ -84,8 +84,8 @@ def attempts(log_lines: pd.DataFrame) -> pd.DataFrame:
     A connection on which TLS could not be started, so that Exim made another one without, is one of its own.
 
     On a receiving host a client that went away or fell silent is a failed attempt of that client; an arrival
-    is no attempt, it is in `messages`. Where Exim does not say how far a client
-    came (command timeout) `phase` is ``<NA>``, unless there is a message id: then the data had begun.
+    is no attempt, it is in `messages`. Where Exim does not say how far a client came (command timeout) `phase`
+    is ``<NA>``, unless there is a message id: then the data had begun.
     """
     kinds = {*_OUTCOMES, *_ARRIVALS, *_SESSIONS, "host_error"}
     found = [_finish(a) for _, rows in _by_message(log_lines, kinds) for a in _attempts(rows)]

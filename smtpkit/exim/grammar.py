@@ -48,14 +48,15 @@ _ADDRESS = re.compile(
 )
 # name (HELO) [address]:port, of which only the last bracket can be relied on
 _HOST = (
-    r"(?:(?P<name>[^ \[(]+) ?)?(?:(?P<helo>\([^\"]*?\)) )?(?:DS )?"
-    r"\[(?P<host_address>[^\] ]*)\](?::(?P<host_port>\w+))?\*?(?! ?[\[(])"
+    r"(?:(?P<name>[^ \[(]+) ?)?(?:(?P<helo>\([^\"]{0,300}?\)) )?(?:DS )?"
+    r"\[(?P<host_address>[^\] ]*)\](?::(?P<host_port>\w+))?\*?(?=[ :]|$)(?! [\[(])"
 )
 _WORD = r"(?:[^ :]|:(?! |$))*+"
 _FIELD = re.compile(
     rf" (?:H=(?:{_HOST}|(?P<only_name>{_WORD}))"
     r"|I=\[(?P<interface_address>[^\] ]*)\](?::(?P<interface_port>\w+))?"
-    rf"|(?P<key>[A-Za-z][A-Za-z0-9]{{0,5}}\*?)=(?:(?P<quoted>{_QUOTED})|<(?P<angle>{_IN_ANGLES})>|(?P<word>{_WORD}))"
+    r"|(?P<key>[A-Za-z][A-Za-z0-9]{0,5}\*?)="
+    rf"(?:(?P<quoted>{_QUOTED})[^ ]*+|<(?P<angle>{_IN_ANGLES})>|(?P<word>{_WORD}))"
     r"|defer \((?P<errno>-\d+|0|(?P<positive>\w+))\)(?(positive)(?:: (?P<strerror>[^:]*?)(?= (?:H|DT)=|$))?)"
     r"|(?:DS|L[*.-]*|K|PRDR|TFO\*{0,2}|SPF|DMARC|ARC|routing)(?=:? |$))"
 )
@@ -282,11 +283,3 @@ def seconds(text: str | None) -> float | None:
     return sum(
         float(n or 0) * unit for n, unit in zip(found.groups(), (604800, 86400, 3600, 60, 1), strict=True)
     )
-
-
-_ONE_ADDRESS = re.compile(rf'(?:[^ "]|{_QUOTED})++')
-
-
-def count_addresses(recipients: str) -> int:
-    """Return how many addresses stand in `recipients`, parted by blanks outside quotes."""
-    return len(_ONE_ADDRESS.findall(recipients))
