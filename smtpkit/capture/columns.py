@@ -117,11 +117,6 @@ def _masked(joined: Piece, name: str) -> object:
     return kind(values, absent)
 
 
-_PLAIN = {c.name for c in tables.TABLES["packets"] if c.name in _CELL_DTYPES and c.dtype[0].islower()} - {
-    "df"
-}
-
-
 def _category(numbers: np.ndarray, names: Sequence[str]) -> pd.Categorical:
     """Return a categorical of those names only that occur."""
     used = np.unique(numbers)

@@ -81,7 +81,7 @@ def _section_order(head: bytes | memoryview) -> str | None:
 class CaptureFile:
     """One capture file; iterating `batches` reads it once.
 
-    `interfaces`, `dropped` (packets lost by interface) and `stopped` (what ended the reading early, and
+    `interfaces`, `dropped` (packets lost, by interface) and `damaged` (what ended the reading early, and
     where) are complete after that.
     """
 
@@ -146,7 +146,7 @@ class CaptureFile:
         if self._stream.damage:
             self.damaged.append((self._stream.damage, where))
         elif status == DAMAGED:
-            self.damaged.append(("damaged packet header, the rest of the file is not read", where))
+            self.damaged.append(("damaged record, the rest of the file is not read", where))
         elif self._at < self._end:
             self.damaged.append(("file ends in the middle of a packet", where))
 
@@ -162,9 +162,10 @@ class _Pcap:
         self._file = file
 
     def scan(self, form: SimpleNamespace, frames: np.ndarray) -> tuple[int, int, int]:
-        f = self._file
-        buffer, table = form.view(f._buffer), form.view(frames)
-        return form.scan_pcap(buffer, f._at, f._end, self._big, self._units, self._header, table, 0)
+        """Enter frames from the file's place on; return the new place, the number of frames, and why."""
+        file = self._file
+        buffer, table = form.view(file._buffer), form.view(frames)
+        return form.scan_pcap(buffer, file._at, file._end, self._big, self._units, self._header, table, 0)
 
 
 class _Pcapng:
@@ -174,52 +175,55 @@ class _Pcapng:
         self._first = 0  # number of the section's first interface
 
     def scan(self, form: SimpleNamespace, frames: np.ndarray) -> tuple[int, int, int]:
-        f = self._file
-        buffer, table = form.view(f._buffer), form.view(frames)
-        count, at = 0, f._at
-        while True:
-            known, big = len(f.interfaces) - self._first, self._order == ">"
-            at, count, status = form.scan_pcapng(buffer, at, f._end, big, known, self._first, table, count)
-            if status != OTHER_BLOCK:
-                return at, count, status
-            at, count, status = self._other(at, frames, count)
-            if status != OTHER_BLOCK:
-                return at, count, status
+        """Do as `_Pcap.scan`; blocks that describe, and packets of the rarer kinds, are read here."""
+        buffer, table = form.view(self._file._buffer), form.view(frames)
+        at, end, count, status = self._file._at, self._file._end, 0, OTHER_BLOCK
+        while status == OTHER_BLOCK:
+            known, big = len(self._file.interfaces) - self._first, self._order == ">"
+            at, count, status = form.scan_pcapng(buffer, at, end, big, known, self._first, table, count)
+            if status == OTHER_BLOCK:
+                at, count, status = self._other(at, frames, count)
+        return at, count, status
 
     def _other(self, at: int, frames: np.ndarray, count: int) -> tuple[int, int, int]:
-        """Read the block at `at`, which is no enhanced packet."""
-        f = self._file
-        head = bytes(f._buffer[at : at + 12])
+        head = bytes(self._file._buffer[at : at + 12])
         if head[:4] == _SECTION_MAGIC:
             order = _section_order(head)
             if order is None:
                 return at, count, DAMAGED
-            self._order, self._first = order, len(f.interfaces)
+            self._order, self._first = order, len(self._file.interfaces)
         kind, size = struct.unpack(f"{self._order}II", head[:8])
         if size < 12 or size % 4 or size > CHUNK:
             return at, count, DAMAGED
-        if f._end - at < size:
+        if self._file._end - at < size:
             return at, count, MORE
-        body = bytes(f._buffer[at + 8 : at + size - 4])
+        body = bytes(self._file._buffer[at + 8 : at + size - 4])
+        frame = self._frame(kind, at + 8, body)
+        if frame:
+            frames[:NETWORK, count] = frame
+            count += 1
+        else:
+            self._describe(kind, body)
+        return at + size, count, OTHER_BLOCK
+
+    def _frame(self, kind: int, at: int, body: bytes) -> tuple[int, ...] | None:
+        """Return the rows of `frames` up to INTERFACE, if the block counts as a frame."""
+        if kind == _SIMPLE_PACKET and len(body) >= 4:
+            return self._simple_packet(at + 4, body)
+        if kind == _OLD_PACKET and len(body) >= 20:
+            return self._old_packet(at + 20, body)
+        return (at, 0, len(body), -1, NO_PACKET) if kind in _NUMBERED else None
+
+    def _describe(self, kind: int, body: bytes) -> None:
         if kind == _DESCRIPTION and len(body) >= 8:
-            f.interfaces.append(self._interface(body))
+            self._file.interfaces.append(self._interface(body))
         elif kind == _STATISTICS and len(body) >= 12:
             self._count_drops(body)
-        elif kind == _SIMPLE_PACKET and len(body) >= 4:
-            frames[:NETWORK, count] = self._simple_packet(at + 12, body)
-            count += 1
-        elif kind == _OLD_PACKET and len(body) >= 20:
-            frames[:NETWORK, count] = self._old_packet(at + 28, body)
-            count += 1
-        elif kind in _NUMBERED:
-            frames[:NETWORK, count] = at + 8, 0, len(body), -1, NO_PACKET
-            count += 1
-        return at + size, count, OTHER_BLOCK
 
     def _interface(self, body: bytes) -> Interface:
         link, snap = struct.unpack(f"{self._order}HxxI", body[:8])
         options = self._options(body[8:])
-        resolution = options.get(9, b"\x06")[0] if options.get(9, b"\x06") else 6
+        resolution = (options.get(9) or b"\x06")[0]
         units = 2 ** (resolution & 0x7F) if resolution & 0x80 else 10**resolution
         offset = options.get(14, b"")
         seconds = struct.unpack(f"{self._order}q", offset)[0] if len(offset) == 8 else 0
@@ -236,7 +240,7 @@ class _Pcapng:
             self._file.dropped[number] = sum(struct.unpack(f"{self._order}Q", c)[0] for c in counts)
 
     def _simple_packet(self, at: int, body: bytes) -> tuple[int, ...]:
-        """Return the rows of `frames` up to INTERFACE; it is of the first interface and has no time."""
+        """Read a packet of the section's first interface, without a time stamp."""
         (length,) = struct.unpack(f"{self._order}I", body[:4])
         interface = self._number(0)
         snap = self._file.interfaces[interface].snap if interface >= 0 else 0

@@ -238,23 +238,18 @@ def packet(buf, frames, i, cells, row, memory):
     protocol, transport, ip_len, fragment_offset, more, fragment_id = ip_header(buf, at, end)
     if protocol < 0:
         return protocol
-    if protocol != TCP and protocol != ICMP and protocol != ICMPV6:
+    if protocol not in (TCP, ICMP, ICMPV6):
         return NOT_TCP_OR_ICMP
     if ip_len == 0:  # segmentation offload, or BIG TCP
         ip_len = wire_end - at
     ip_end = at + ip_len
     end = min(end, ip_end)  # what follows is padding
-    if ip_end < transport:
-        return BAD_IP
     if fragment_offset == 0 and end - transport < (8 if protocol == TCP else 4):
         return CUT if end < ip_end else BAD_IP
-    ip_cells(buf, at, cells, row, memory)
-    cells[IP_PROTOCOL, row] = protocol
-    cells[IP_LEN, row] = ip_len
-    cells[FRAGMENT_OFFSET, row] = fragment_offset
-    cells[MORE_FRAGMENTS, row] = more
-    if fragment_offset or more:
-        cells[FRAGMENT_ID, row] = fragment_id
+    if ip_end < transport:
+        return BAD_IP
+    ip_cells(buf, at, protocol, ip_len, cells, row, memory)
+    fragment_cells(fragment_offset, more, fragment_id, cells, row)
     if fragment_offset:
         return KEPT
     if protocol == TCP:
@@ -304,10 +299,12 @@ def ipv6_header(buf, at, end):
     return protocol, place, ip_len, offset, more, fragment_id
 
 
-def ip_cells(buf, at, cells, row, memory):
+def ip_cells(buf, at, protocol, ip_len, cells, row, memory):
     """Fill what both versions have, and what only IPv4 has."""
     version = buf[at] >> 4
     cells[IP_VERSION, row] = version
+    cells[IP_PROTOCOL, row] = protocol
+    cells[IP_LEN, row] = ip_len
     if version == 4:
         cells[TTL, row] = buf[at + 8]
         cells[IP_ID, row] = u16(buf, at + 4)
@@ -320,35 +317,47 @@ def ip_cells(buf, at, cells, row, memory):
         cells[DST, row] = host6(buf, at + 24, memory)
 
 
+def fragment_cells(fragment_offset, more, fragment_id, cells, row):
+    """Fill the fragment columns; only a fragment keeps the identification that ties it to others."""
+    cells[FRAGMENT_OFFSET, row] = fragment_offset
+    cells[MORE_FRAGMENTS, row] = more
+    if fragment_offset or more:
+        cells[FRAGMENT_ID, row] = fragment_id
+
+
 def tcp(buf, at, end, ip_end, wire_end, cells, row, memory):
     """Fill the TCP columns from what was captured of the header, at least 8 bytes."""
-    cells[SRC_PORT, row] = u16(buf, at)
-    cells[DST_PORT, row] = u16(buf, at + 2)
+    source = cells[SRC, row] << 16 | u16(buf, at)
+    target = cells[DST, row] << 16 | u16(buf, at + 2)
+    cells[SRC_PORT, row] = source & 0xFFFF
+    cells[DST_PORT, row] = target & 0xFFFF
     cells[SEQ, row] = u32(buf, at + 4)
     if end - at < 16:  # Wireshark numbers no connection by so little
-        source = cells[SRC, row] << 16 | cells[SRC_PORT, row]
-        target = cells[DST, row] << 16 | cells[DST_PORT, row]
         cells[STREAM, row] = known_stream(source, target, memory)
         return KEPT if end < ip_end else BAD_TCP
-    flags = u16(buf, at + 12) & 0x0FFF
     header = (buf[at + 12] >> 4) * 4
     cells[ACK, row] = u32(buf, at + 8)
-    cells[FLAGS, row] = flags
+    cells[FLAGS, row] = u16(buf, at + 12) & 0x0FFF
     cells[WINDOW, row] = u16(buf, at + 14)
     cells[TCP_HEADER_LEN, row] = header
-    source = cells[SRC, row] << 16 | cells[SRC_PORT, row]
-    target = cells[DST, row] << 16 | cells[DST_PORT, row]
-    found = stream(source, target, cells[SEQ, row], flags, memory)
-    cells[STREAM, row] = memory.connections[NUMBER, found]
-    if ip_end >= at + header and cells[MORE_FRAGMENTS, row] == 0:
-        learn_bases(found, source <= target, cells[SEQ, row], cells[ACK, row], flags, memory)
+    number(source, target, ip_end >= at + header, cells, row, memory)
     if header < 20 or ip_end < at + header:
         return BAD_TCP
     cells[TCP_LEN, row] = ip_end - at - header
-    if at + header < end and ip_end <= wire_end:
-        cells[PAYLOAD_OFFSET, row] = at + header
     options(buf, at + 20, min(end, at + header), end >= at + header, cells, row)
-    return KEPT if ip_end <= wire_end else LONG_IP
+    if ip_end > wire_end:
+        return LONG_IP
+    if at + header < end:
+        cells[PAYLOAD_OFFSET, row] = at + header
+    return KEPT
+
+
+def number(source, target, fits, cells, row, memory):
+    """Give a packet its connection; if its header fits into it, it tells where the directions began."""
+    found = stream(source, target, cells[SEQ, row], cells[FLAGS, row], memory)
+    cells[STREAM, row] = memory.connections[NUMBER, found]
+    if fits and cells[MORE_FRAGMENTS, row] == 0:
+        learn_bases(found, source <= target, cells[SEQ, row], cells[ACK, row], cells[FLAGS, row], memory)
 
 
 def options(buf, at, end, captured, cells, row):

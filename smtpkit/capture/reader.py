@@ -115,12 +115,13 @@ class Reader:
         return columns.frame(pieces, self.capture, self.paths, self._known.names)
 
     def _pieces(self) -> Iterator[tuple[columns.Piece, Batch]]:
-        self._known, self._fragments, account = Known(), Fragments(), Account()
+        self._known, self._fragments = Known(), Fragments()
+        self._account = account = Account()
         self._cells = np.empty((len(decoder.CELLS), 0), np.int64)
         for path in _in_order(self.paths):
             file = CaptureFile(path)
             try:
-                for batch in file.batches(lambda: _form(account.packets)):
+                for batch in file.batches(self._form):
                     time = columns.times(batch, file.interfaces)
                     yield self._decode(file, batch, time), batch
                     account.add_batch(file, batch, time)
@@ -133,8 +134,11 @@ class Reader:
             raise account.errors[0]
         self.captures, self.skipped = account.captures(self.capture), account.skipped()
 
+    def _form(self) -> SimpleNamespace:
+        return forms.compiled() if self._account.packets >= INTERPRETED_FRAMES else forms.interpreted()
+
     def _decode(self, file: CaptureFile, batch: Batch, time: np.ndarray) -> columns.Piece:
-        form, count = _form(batch.first), batch.size
+        form, count = self._form(), batch.size
         buffer, frames = form.view(batch.buffer), form.view(batch.frames)
         form.locate(buffer, frames, count, form.view(np.array([i.link for i in file.interfaces], np.int64)))
         _unwrap(batch)
@@ -215,10 +219,6 @@ class Account:
             for (file, reason), (count, where) in self._skips.items()
         ]
         return tables.from_rows(rows, "skipped")
-
-
-def _form(frames: int) -> SimpleNamespace:
-    return forms.compiled() if frames >= INTERPRETED_FRAMES else forms.interpreted()
 
 
 def _in_order(paths: list[str]) -> list[str]:
