@@ -15,7 +15,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from smtpkit import content, exim, join, mtu, smtp, tables, tcp
-from smtpkit.capture import CaptureError, Reader
+from smtpkit.capture import CaptureError, Reader, payload_of
 from smtpkit.capture import sniff as is_capture
 from smtpkit.files import open_input
 
@@ -181,7 +181,7 @@ def _read_captures(files: list[dict[str, Any]]) -> Captured:
         try:
             for batch, payload in tqdm(reader, desc="capture", unit=" batches", disable=None, leave=False):
                 packets.append(batch)
-                lines.append(smtp.dialogue(batch, payload))
+                lines.append(smtp.dialogue(batch, payload_of(batch, payload)))
         except CaptureError as error:
             for file in rotation:
                 file |= {"kind": "other", "error": str(error)}

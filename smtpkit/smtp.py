@@ -7,13 +7,12 @@ Payload passes by in batches: `dialogue` keeps the few lines of it that name or 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pandas as pd
 
 from smtpkit import tables
-from smtpkit.capture import payload_of
 
 LONGEST_REPLY = 512  # octets, RFC 5321 4.5.3.1.5
 _REPLY = re.compile(rb"(?:^|\n)([2-5]\d\d)[ \r]([^\r\n]{0,512})")
@@ -26,13 +25,15 @@ _HEAD = 4096  # bytes of a packet in which a Received header is looked for
 _KEY = ["capture", "stream"]
 
 
-def dialogue(packets: pd.DataFrame, payload: memoryview) -> pd.DataFrame:
+def dialogue(packets: pd.DataFrame, payload: Sequence[bytes]) -> pd.DataFrame:
     """Pick the lines out of one batch of payload that name, start or answer a transaction.
 
     Parameters
     ----------
-    packets, payload
-        A batch as `capture.Reader` yields it.
+    packets : DataFrame
+        Table `packets`, one batch of a capture.
+    payload
+        The captured payload of each of its rows (`capture.payload_of`).
 
     Returns
     -------
@@ -40,8 +41,7 @@ def dialogue(packets: pd.DataFrame, payload: memoryview) -> pd.DataFrame:
         Table `dialogue`. A line that is split over two packets is not found.
     """
     places = packets[["capture", "stream", "file", "frame"]]
-    every = enumerate(payload_of(packets, payload))
-    found = [(row, word) for row, data in every if data for word in _words(data)]
+    found = [(row, word) for row, data in enumerate(payload) if data for word in _words(data)]
     rows = [places.iloc[row].to_dict() | word for row, word in found]
     return tables.from_rows(rows, "dialogue")
 

@@ -1,0 +1,97 @@
+"""Imports go one way, as the layout says; what is declared twice is declared alike."""
+
+import ast
+import re
+import subprocess
+import sys
+import tomllib
+
+import pytest
+from conftest import ROOT
+
+PACKAGE = ROOT / "smtpkit"
+
+GROUND = {"tables", "files", "printable"}
+READERS = {"capture", "exim", "content"}
+ANALYSES = {"tcp", "smtp", "mtu"}
+# What each module may import of the others: rows above its own, never a group beside it.
+MAY_IMPORT = {
+    **{name: set() for name in GROUND},
+    **dict.fromkeys(READERS, GROUND),
+    "tcp": GROUND,
+    **dict.fromkeys({"smtp", "mtu"}, GROUND | {"tcp"}),
+    "plot": GROUND,
+    "join": GROUND,
+    "incident": GROUND | READERS | ANALYSES | {"join"},
+    "observations": GROUND | ANALYSES | {"incident"},
+    "causes": GROUND | {"observations"},
+    "findings": GROUND | {"incident", "observations", "causes"},
+    "show": GROUND | {"plot", "incident", "observations", "findings"},
+    "report": GROUND | {"incident", "show"},
+    "cli": GROUND | {"incident", "observations", "findings", "report"},
+}
+
+
+def modules():
+    return sorted(PACKAGE.rglob("*.py"))
+
+
+def top(path):
+    return path.relative_to(PACKAGE).with_suffix("").parts[0]
+
+
+def imported(path):
+    for node in ast.walk(ast.parse(path.read_text())):
+        names = []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module == "smtpkit":
+            names = [f"smtpkit.{alias.name}" for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            names = [node.module or ""]
+        yield from names
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_imports_go_one_way(path):
+    own = top(path)
+    if own == "__init__":
+        return
+    assert own in MAY_IMPORT, f"{own} has no place in the layout"
+    others = {name.split(".")[1] for name in imported(path) if name.startswith("smtpkit.")}
+    assert others - {own} <= MAY_IMPORT[own]
+
+
+@pytest.mark.parametrize(
+    ("library", "modules_"), [("matplotlib", {"plot"}), ("dpkt", {"capture"}), ("numba", {"capture"})]
+)
+def test_only_one_module_knows_the_library(library, modules_):
+    users = {top(path) for path in modules() for name in imported(path) if name.split(".")[0] == library}
+    assert users <= modules_
+
+
+def test_importing_smtpkit_loads_nothing_heavy():
+    heavy = ("matplotlib", "scipy", "numba", "papermill", "nbconvert", "IPython", "jinja2")
+    code = f"import smtpkit, sys; print([m for m in {heavy!r} if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_environment_yml_equals_pyproject():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    lines = (ROOT / "environment.yml").read_text().splitlines()
+    conda = [line.strip()[2:] for line in lines if re.match(r"  - [a-z0-9]+[>=]", line)]
+    assert conda == [f"python{project['requires-python']}", *project["dependencies"]]
+
+
+def test_the_lock_has_hashes_and_no_index():
+    lock = (ROOT / "requirements.lock").read_text()
+    assert "://" not in lock
+    assert "-index" not in lock
+    assert "find-links" not in lock
+    entries = re.split(r"\n(?=[a-z])", lock.strip())
+    assert all("==" in entry and "--hash=sha256:" in entry for entry in entries)
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    wanted = [*project["project"]["dependencies"], *project["build-system"]["requires"]]
+    locked = {entry.split("==")[0] for entry in entries}
+    assert {re.split(r"[>=]", name)[0] for name in wanted} <= locked
