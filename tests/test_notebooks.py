@@ -1,0 +1,106 @@
+"""The notebooks: clean in the repository, and they run, on less than everything too."""
+
+import ast
+import json
+import shutil
+
+import nbformat
+import pytest
+from conftest import ROOT
+
+from smtpkit import report
+from smtpkit.show import DOCUMENT
+
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+
+
+@pytest.fixture(params=NOTEBOOKS, ids=lambda path: path.stem)
+def notebook(request):
+    return nbformat.read(request.param, as_version=4)
+
+
+def code(notebook):
+    return [cell for cell in notebook.cells if cell.cell_type == "code"]
+
+
+def tags(cell):
+    return cell.metadata.get("tags", [])
+
+
+def test_a_notebook_is_kept_without_outputs(notebook):
+    nbformat.validate(notebook)
+    assert not [cell for cell in code(notebook) if cell.outputs or cell.execution_count]
+
+
+def test_a_notebook_begins_with_what_it_answers_needs_and_takes(notebook):
+    first = notebook.cells[0].source
+    assert first.startswith("# ")
+    assert all(f"**{word}" in first for word in ("Answers", "Needs", "Takes"))
+
+
+def test_one_cell_holds_the_parameters(notebook):
+    (parameters,) = [cell for cell in notebook.cells if "parameters" in tags(cell)]
+    names = [target.id for line in ast.parse(parameters.source).body for target in line.targets]
+    assert names == ["inputs", "timezone", "peer", "host", "message", "since", "until"]
+
+
+def test_cells_are_short_and_define_nothing(notebook):
+    for cell in code(notebook):
+        assert len(cell.source.splitlines()) <= 5 or "parameters" in tags(cell)
+        assert not [
+            node
+            for node in ast.walk(ast.parse(cell.source))
+            if isinstance(node, ast.FunctionDef | ast.ClassDef | ast.Lambda)
+        ]
+
+
+def executed(inputs, **parameters):
+    """Run the incident notebook; return its text and its document."""
+    notebook = report.run(report.find("1-incident"), inputs=inputs, **parameters)
+    outputs = [output for cell in code(notebook) for output in cell.outputs]
+    assert [output.evalue for output in outputs if output.output_type == "error"] == []
+    assert [output.text for output in outputs if output.output_type == "stream"] == []
+    (found,) = [output.data[DOCUMENT] for output in outputs if DOCUMENT in output.get("data", {})]
+    return "\n".join(output.data["text/plain"] for output in outputs), found
+
+
+@pytest.fixture
+def truth(sample):
+    return json.loads((sample / "truth.json").read_text())
+
+
+def test_it_runs_on_the_sample_as_it_is(truth, monkeypatch):
+    monkeypatch.chdir(ROOT / "notebooks")
+    path = report.find("1-incident")
+    notebook = report.run(path)
+    (found,) = [o.data[DOCUMENT] for c in code(notebook) for o in c.outputs if DOCUMENT in o.get("data", {})]
+    assert [(f["cause"], f["peer"]) for f in found["findings"]] == [(truth["cause"], truth["peer"])]
+
+
+def test_it_runs_on_a_log_alone(sample, truth, tmp_path):
+    log = shutil.copy(sample / "mainlog", tmp_path)
+    text, found = executed([str(log)], timezone="UTC")
+    assert {f["peer"] for f in found["findings"]} == {truth["peer"]}
+    assert "No capture shows a connection that stalled" in text
+    assert "No capture shows what became of data packets" in text
+    assert "Delivery attempts by message size." in text
+
+
+def test_it_runs_on_a_capture_alone(sample, truth, tmp_path):
+    capture = shutil.copy(sample / "capture.pcap", tmp_path)
+    text, found = executed([str(capture)])
+    assert {f["peer"] for f in found["findings"]} == {truth["peer"]}
+    assert "No log of delivery attempts was among the inputs." in text
+    assert "Time-sequence diagram of" in text
+
+
+def test_it_runs_on_the_healthy_server_alone(sample, tmp_path):
+    text, found = executed([str(sample)], peer="203.0.113.25")
+    assert [f for f in found["findings"] if f["severity"] in ("error", "warn")] == []
+    assert "There is nothing to repair." in text
+
+
+def test_it_runs_on_nothing(tmp_path):
+    text, found = executed([str(tmp_path / "missing"), str(tmp_path)])
+    assert found["findings"] == []
+    assert "There is nothing to judge" in text
