@@ -58,7 +58,7 @@ def time_sequence(packets: pd.DataFrame, stalls: pd.DataFrame, *, ax: Axes | Non
     _stall(ax, stall)
     _segments(ax, shown[sender & ~icmp], names[0])
     _answers(ax, shown[~sender & ~icmp], stall, names[1])
-    _marks(ax, shown[icmp].assign(y=stall["relative_seq"]), "D", ORANGE, "ICMP error")
+    _marks(ax, shown[icmp].assign(y=0.98 * ax.get_ylim()[1]), "d", ORANGE, "ICMP error")
     _legend(ax)
     ax.set_label(_stall_in_words(stall, _title(ax, shown[sender & ~icmp])))
     return ax
@@ -131,9 +131,9 @@ def png(ax: Axes) -> bytes:
     return image.getvalue()
 
 
-def _axes(ax: Axes | None, height: float = 4.4) -> Axes:
+def _axes(ax: Axes | None, height: float = 4.2) -> Axes:
     if ax is None:
-        ax = plt.subplots(figsize=(6.4, height), layout="constrained")[1]
+        ax = plt.subplots(figsize=(5.6, height), layout="constrained")[1]
     ax.spines[["top", "right"]].set_visible(False)
     return ax
 
@@ -254,7 +254,7 @@ def _stall_in_words(stall: pd.Series, connection: str) -> str:
     words = f"Time-sequence diagram of {connection}: for {_duration(stall['duration'])} nothing from byte "
     words += f"{stall['relative_seq']:,} on was acknowledged"
     if stall["repeats"] > 0:
-        words += f", though it was sent again {stall['repeats']} times"
+        words += f", though it was sent again {stall['repeats']} times".replace(" 1 times", " once")
         words += (
             f" in IP packets of {stall['repeat_ip_len']} bytes" if pd.notna(stall["repeat_ip_len"]) else ""
         )
@@ -272,8 +272,9 @@ def _duration(seconds: float) -> str:
 
 def _sticks(ax: Axes, counts: pd.Series, marker: str, colour: str, label: str) -> None:
     counts = counts[counts != 0].astype(float)
-    ax.vlines(counts.index.astype(float), 0, counts, color=colour, linewidth=1.5)
-    ax.plot(counts.index.astype(float), counts, linestyle="none", marker=marker, color=colour, label=label)
+    if len(counts):
+        ax.vlines(counts.index.astype(float), 0, counts, color=colour, linewidth=1.5)
+        ax.plot(counts.index.astype(float), counts, marker, color=colour, label=label)
 
 
 def _limits(path_mtu: pd.DataFrame) -> dict[str, int]:
@@ -322,11 +323,12 @@ def _sizes_in_words(counts: pd.DataFrame, limits: dict[str, int]) -> str:
 
 def _strips(ax: Axes, drawn: pd.DataFrame, peers: pd.Index) -> None:
     heights = drawn["peer"].map({peer: row for row, peer in enumerate(peers)}) + _spread(drawn)
-    for outcome, points in drawn.assign(height=heights).groupby("outcome"):
-        marker, colour = OUTCOMES[str(outcome)]
-        label = f"{outcome} ({len(points)})"
-        sizes, rows = points["size"].astype(float), points["height"]
-        ax.plot(sizes, rows, marker, color=colour, fillstyle="none", label=label, rasterized=True)
+    for outcome, (marker, colour) in OUTCOMES.items():
+        points = drawn[drawn["outcome"] == outcome]
+        if len(points):
+            sizes, rows = points["size"].astype(float), heights[points.index]
+            label = f"{outcome} ({len(points)})"
+            ax.plot(sizes, rows, marker, color=colour, fillstyle="none", label=label, rasterized=True)
 
 
 def _spread(attempts: pd.DataFrame) -> pd.Series:

@@ -59,6 +59,17 @@ def verdict(document: dict[str, Any]) -> Shown:
     return Shown(_part("verdict", document), document)
 
 
+def scope(incident: Incident) -> Shown:
+    """Return how much was read, and of what time."""
+    times = pd.concat([incident.packets["time"], incident.log_lines["time"]]).dropna()
+    if times.empty:
+        return Shown(_part("sentence", "Neither packets nor log lines were read."))
+    counts = f"{len(incident.packets):,} packets in {len(incident.connections):,} connections"
+    counts += f", and {len(incident.log_lines):,} log lines about {len(incident.messages):,} messages"
+    span = " to ".join(f"{time:%Y-%m-%d %H:%M:%S}" for time in (times.min(), times.max()))
+    return Shown(_part("sentence", f"From {span} UTC: {counts}."))
+
+
 def remedies(document: dict[str, Any]) -> Shown:
     """Return the next test and the remedies of each finding."""
     return Shown(_part("remedies", document))
@@ -97,7 +108,9 @@ def figure(ax: plot.Axes) -> Shown:
 
 def table(frame: pd.DataFrame, *, caption: str, most_rows: int = MOST_ROWS) -> Shown:
     """Return `frame` as a table: its first `most_rows` rows, and how many are left out."""
-    return Shown(_part("table", frame.head(most_rows), caption, len(frame) - most_rows))
+    rows = frame.head(most_rows).itertuples(index=False, name=None)
+    cells = [[_cell(value) for value in row] for row in rows]
+    return Shown(_part("table", caption, list(frame.columns), cells, len(frame) - most_rows))
 
 
 def attempts(incident: Incident) -> Shown:
@@ -124,9 +137,13 @@ def skipped(incident: Incident) -> Shown:
 
 def about(document: dict[str, Any]) -> Shown:
     """Return the versions of the programs and what the inputs were, with their SHA-256."""
-    versions = {name: metadata.version(name) for name in ("smtpkit-notebooks", "pandas", "matplotlib")}
-    versions = {"Python": platform.python_version(), **versions}
-    return Shown(_part("about", versions, document["inputs"]))
+    versions = {"Python": platform.python_version()}
+    versions |= {name: metadata.version(name) for name in ("smtpkit-notebooks", "pandas", "matplotlib")}
+    used = ", ".join(f"{name} {version}" for name, version in versions.items())
+    inputs = pd.DataFrame(document["inputs"], columns=["path", "kind", "rows", "sha256"])
+    return table(
+        inputs.set_axis(["File", "Kind", "Rows", "SHA-256"], axis="columns"), caption=f"Read by {used}"
+    )
 
 
 def example(incident: Incident, document: dict[str, Any]) -> Example:
@@ -188,10 +205,10 @@ def _readable_attempts(attempts: pd.DataFrame, connections: pd.DataFrame) -> pd.
             "Size": seen["size"],
             "Written": seen["bytes_written"],
             "Acknowledged": seen["bytes_acknowledged"],
-            "tcp.stream": seen["stream"],
-            "Joined by": seen["matched_by"],
-            "Log": [Path(file).name for file in seen["file"]],
-            "Line": seen["line"],
+            "tcp.stream": seen["stream"].astype("string") + " by " + seen["matched_by"],
+            "Log line": [
+                f"{Path(file).name} {line}" for file, line in zip(seen["file"], seen["line"], strict=True)
+            ],
         }
     )
 
@@ -230,7 +247,7 @@ def _parts() -> Any:
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
     )
-    environment.filters |= {"cell": _cell, "lines": _lines}
+    environment.filters["lines"] = _lines
     return environment.get_template("parts.html.j2").module
 
 
