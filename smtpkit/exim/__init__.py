@@ -121,7 +121,7 @@ def _rows(file: BufferedIOBase, skipped: _Skipped) -> Iterator[Row]:
     """Yield a row for each line that starts with a time stamp, what continues it in ``more``."""
     row: Row | None = None
     for number, line in _lines(file, skipped):
-        head = grammar.parse_head(line)
+        head = grammar.HEAD.match(line)
         if head is None and (row is None or _JUNK.search(line)):
             skipped.add("line without a time stamp, kept as text", number)
         if head is None and row is not None:

@@ -58,6 +58,7 @@ _TEXT_ERRORS = (
 )
 _ERRNO_ERRORS = {32: "broken pipe", 104: "reset", 110: "timeout", 111: "refused", 101: "unreachable"}
 _ERRNO_ERRORS |= {113: "unreachable", -18: "lost connection", -26: "broken pipe", -37: "TLS", -38: "TLS"}
+_HOST_ONLY = re.compile(r"[^ ]+ \[[^\] ]*\]")  # what Exim says where writing to an open connection failed
 _NOT_TRIED = {-54, -53, -52}  # retry time not reached
 _FOR_ONE = ("RCPT", "DATA")  # replies that can refuse one recipient while others pass (DATA: LMTP and PRDR)
 
@@ -84,8 +85,8 @@ def attempts(log_lines: pd.DataFrame) -> pd.DataFrame:
     A connection on which TLS could not be started, so that Exim made another one without, is one of its own.
 
     On a receiving host a client that went away or fell silent is a failed attempt of that client; an arrival
-    is no attempt, it is in `messages`. Where Exim does not say how far a client came (command timeout) `phase`
-    is ``<NA>``, unless there is a message id: then the data had begun.
+    is none, it is in `messages`. Where Exim does not say how far a client came (command timeout) `phase` is
+    ``<NA>``, unless there is a message id: then the data had begun.
     """
     kinds = {*_OUTCOMES, *_ARRIVALS, *_SESSIONS, "host_error"}
     found = [_finish(a) for _, rows in _by_message(log_lines, kinds) for a in _attempts(rows)]
@@ -160,7 +161,7 @@ def _fallen_back(row: Row) -> list[Row]:
 
 
 def _host_line(attempts: list[Row], row: Row) -> None:
-    text = grammar.split_host(row["text"].partition("\n")[0])[1]
+    text = grammar.host_error(row["text"].partition("\n")[0])
     attempt = _open(row, "deferred", text)
     last = attempts[-1] if attempts else attempt
     # Exim writes one such line for each recipient that was refused, where it has another host to try.
@@ -245,15 +246,15 @@ def _finish(attempt: Row) -> Row:
     """Return the attempt's row for the table."""
     end, duration = attempt.get("end"), attempt.get("duration")
     start = None if end is None or duration is None else end - pd.Timedelta(duration, "s")
-    recipients = (
-        len(attempt.get("addresses", ())) or len(attempt.get("refused", ())) or attempt.get("recipients")
-    )
+    recipients = len(attempt.get("addresses") or attempt.get("refused", ())) or None
     return attempt | {"start": start, "recipients": recipients, "text": attempt.get("text") or None}
 
 
 def _classify(text: str, errno: int | None) -> tuple[str | None, str | None]:
     """Return phase and class of the error that `text` and `errno` tell of."""
     found = grammar.ERROR.match(text)
+    if _HOST_ONLY.fullmatch(text):
+        return "sending data block", _ERRNO_ERRORS.get(errno or 0, "other")
     if found is None:
         phase = _first(_TEXT_PHASES, text) or _ERRNO_PHASES.get(errno or 0)
         return phase, _first(_TEXT_ERRORS, text) or _ERRNO_ERRORS.get(errno or 0, "other")
@@ -274,19 +275,11 @@ def _lost(row: Row) -> list[Row]:
     if "host_address" not in fields:
         return []
     phase = phase or ("sending data block" if "message_id" in row else None)
-    attempt = _from_client(row) | {"outcome": "failed", "phase": phase, "error": error, "text": text}
+    attempt = {name: row[old] for name, old in _LOST.items() if old in row}
+    attempt |= {"outcome": "failed", "phase": phase, "error": error, "text": text}
     return [attempt | {"duration": grammar.seconds(fields.get("duration"))}]
 
 
-def _from_client(row: Row) -> Row:
-    attempt = {"message_id": row.get("message_id"), "file": row["file"], "line": row["line"]}
-    attempt |= {
-        "client": row.get("host_address"),
-        "client_port": row.get("host_port"),
-        "host": row.get("host"),
-    }
-    return attempt | {
-        "peer": row.get("interface_address"),
-        "peer_port": row.get("interface_port"),
-        "end": row.get("time"),
-    }
+_LOST = {name: name for name in ("message_id", "file", "line", "host")} | {"end": "time"}
+_LOST |= {"client": "host_address", "client_port": "host_port"}
+_LOST |= {"peer": "interface_address", "peer_port": "interface_port"}

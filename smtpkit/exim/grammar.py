@@ -27,13 +27,12 @@ FLAGS = {
     "==": "deferral",
     "**": "failure",
 }
-_HEAD = re.compile(
+HEAD = re.compile(
     rf"(?:{_SYSLOG})?(?P<stamp>{_STAMP})(?= |$)(?: \[(?P<pid>\d+)\](?= |$))?"
     rf"(?: (?P<message_id>{_MESSAGE_ID})(?= |$)(?: (?P<flag>{'|'.join(map(re.escape, FLAGS))})(?= |$))?)?",
     re.ASCII,
 )
 STARTS_LINE = re.compile(rf"^\0*(?:{_SYSLOG})?{_STAMP} ".encode(), re.MULTILINE)
-MESSAGE_ID = re.compile(_MESSAGE_ID, re.ASCII)
 
 # Values. A quote that is never closed runs to the end of the line.
 _QUOTED = r'"(?:[^"\\]|\\.)*+(?:"|\\?$)'
@@ -74,27 +73,22 @@ _LETTERS = dict.fromkeys(FLAGS, _DELIVERY) | {"<=": _ARRIVAL, "(=": _ARRIVAL}
 _LAST_COUNTS = {"confirmation", "subject"}  # they follow values that a peer can fill with anything
 
 # Kinds of lines without a flag, by what follows H= and its like; the first that fits.
-_UNFLAGGED = [
-    (kind, re.compile(pattern))
-    for kind, pattern in (
-        ("completed", r"Completed"),
-        ("connection_lost", r"SMTP (?:data|command) timeout |SMTP (?:protocol )?connection [^\"]*\blost\b"),
-        ("connection_lost", r"unexpected disconnection while |incomplete transaction \(connection lost\)"),
-        ("rejection", r"(?:temporarily )?rejected |refused |dropped |sender verify (?:fail|defer) "),
-        (
-            "rejection",
-            r"SMTP call from [^\"]* dropped|SMTP protocol |SMTP syntax error|[\w-]+ authenticator failed",
-        ),
-        ("tls_error", r"TLS (?:error|session)|DANE |\[[^\]]*\] SSL |a TLS session is required"),
-        ("queue_run", r"(?:Start|End) (?:'[^']*' )?queue run"),
-        ("daemon", r"exim [^ ]+ daemon |pid \d+: SIG|Exim configuration error"),
-        ("frozen", r"(?:\*\*\* )?(?:[Ff]rozen|Message is frozen|[Uu]nfrozen)"),
-        ("retry", r"(?:[^ ]+: )?retry time"),
-        ("warning", r"Warning: |WARNING"),
-        ("connection", r"SMTPS? connection |no MAIL in |no host name found|VRFY "),
-        ("other", r""),
-    )
-]
+_KINDS = (
+    ("completed", r"Completed"),
+    ("connection_lost", r"SMTP (?:data|command) timeout |SMTP (?:protocol )?connection [^\"]*\blost\b"),
+    ("connection_lost", r"unexpected disconnection while |incomplete transaction \(connection lost\)"),
+    ("rejection", r"(?:temporarily )?rejected |refused |dropped |sender verify (?:fail|defer) "),
+    ("rejection", r"SMTP call from [^\"]* dropped|SMTP (?:protocol|syntax) |[\w-]+ authenticator failed"),
+    ("tls_error", r"TLS (?:error|session)|DANE |\[[^\]]*\] SSL |a TLS session is required"),
+    ("queue_run", r"(?:Start|End) (?:'[^']*' )?queue run"),
+    ("daemon", r"exim [^ ]+ daemon |pid \d+: SIG|Exim configuration error"),
+    ("frozen", r"(?:\*\*\* )?(?:[Ff]rozen|Message is frozen|[Uu]nfrozen)"),
+    ("retry", r"(?:[^ ]+: )?retry time"),
+    ("warning", r"Warning: |WARNING"),
+    ("connection", r"SMTPS? connection |no MAIL in |no host name found|VRFY "),
+    ("other", r""),
+)
+_UNFLAGGED = [(kind, re.compile(pattern)) for kind, pattern in _KINDS]
 _HOST_ERROR = re.compile(r": | (?!Warning:|RCPT |MAIL |TLS )[A-Z]")
 
 # The error text of an SMTP client (`check_response` in transports/smtp.c).
@@ -102,66 +96,47 @@ _COMMAND = (
     rf"initial connection|sending data block|end of data|data\b|(?:MAIL FROM|RCPT TO):<{_IN_ANGLES}>[^:(]*+"
     r"|[A-Z]{4}[A-Z]*+(?: \[[^\] ]*\]|[^:(]*+)"
 )
+_NAMED = r"(?P<host_{0}>[^ ]+) \[(?P<address_{0}>[^\] ]*)\]"  # before Exim 4.85, in place of H=
 ERROR = re.compile(
     r"(?:[^:]{1,80} : )?(?P<what>(?:SMTP|LMTP|PRDR) error(?: from remote mail(?:er| server))? after"
-    r"|[SL]MTP timeout (?:while connected to [^ ]+ \[[^\] ]*\] )?after"
+    rf"|[SL]MTP timeout (?:while connected to {_NAMED.format(1)} )?after"
     r"|Malformed SMTP reply (?:\([^)]*\) )?in response to"
-    r"|Remote (?:host|end)(?: [^ ]+ \[[^\] ]*\])? closed connection (?:in response to|after)) "
+    rf"|Remote (?:host|end)(?: {_NAMED.format(2)})? closed connection (?:in response to|after)) "
     rf"(?:pipelined )?(?P<command>{_COMMAND}) ?(?:\((?P<bytes_written>\d+) bytes written\))?"
-    r"(?:: (?:host [^ ]+ \[[^\] ]*\]: )?(?P<smtp_code>\d{3})(?!\d))?",
+    rf"(?:: (?:host {_NAMED.format(3)}: )?(?P<smtp_code>\d{{3}})(?!\d))?",
     re.ASCII,
 )
 
 
-# What a server says of a client that went away: words before the host, how far it came, class of the error.
-_INCOMING = [
-    (re.compile(pattern), phase, error)
-    for pattern, phase, error in (
-        (
-            r"SMTP data timeout \(message abandoned\) on (?:TLS )?connection from",
-            "sending data block",
-            "timeout",
-        ),
-        (
-            r"SMTP connection (?:Ci=[^ ]+ )?from(?=.* lost while reading message)",
-            "sending data block",
-            "lost connection",
-        ),
-        (r"SMTP connection lost after final dot(?= H=)", "end of data", "lost connection"),
-        (r"SMTP command timeout on (?:TLS )?connection from", None, "timeout"),
-        (r"unexpected disconnection while reading SMTP command from", None, "lost connection"),
-        (
-            r"TLS error on connection from(?=.* \((?:SSL_accept|gnutls_handshake)\): timed out)",
-            "STARTTLS",
-            "timeout",
-        ),
-        (r"TLS error on connection from(?=.* \((?:SSL_accept|gnutls_handshake)\): )", "STARTTLS", "TLS"),
-    )
-]
-
-
-def parse_head(line: str) -> re.Match[str] | None:
-    """Match the time stamp, process, message id and flag that `line` starts with."""
-    return _HEAD.match(line)
+# What a server says of a client that went away: how far it came, class of the error, words before the host.
+_HANDSHAKE = r"(?=.* \((?:SSL_accept|gnutls_handshake)\): "
+_LOST_CLIENT = (
+    ("sending data block", "timeout", r"SMTP data timeout \(message abandoned\) on (?:TLS )?connection from"),
+    (
+        "sending data block",
+        "lost connection",
+        r"SMTP connection (?:Ci=[^ ]+ )?from(?=.* lost while reading message data)",
+    ),
+    ("end of data", "lost connection", r"SMTP connection lost after final dot(?= H=)"),
+    (None, "timeout", r"SMTP command timeout on (?:TLS )?connection from"),
+    (None, "lost connection", r"unexpected disconnection while reading SMTP command from"),
+    ("STARTTLS", "timeout", rf"TLS error on connection from{_HANDSHAKE}timed out)"),
+    ("STARTTLS", "TLS", rf"TLS error on connection from{_HANDSHAKE})"),
+)
+_INCOMING = [(re.compile(pattern), phase, error) for phase, error, pattern in _LOST_CLIENT]
 
 
 def parse(line: str, head: re.Match[str]) -> dict[str, Any]:
-    """Return the columns of `log_lines` that stand in `line`, all still text, and its time as ``stamp``."""
+    """Return the columns of `log_lines` in `line`, which `HEAD` matched: all text, the time as ``stamp``."""
     flag = head["flag"]
-    row = (
-        _parse_flagged(line, head.end(), flag)
-        if flag
-        else _parse_unflagged(line, head.end(), head["message_id"])
-    )
-    row |= {"stamp": head["stamp"], "message_id": head["message_id"], "flag": flag}
-    row["pid"] = head["pid"] or head["syslog_pid"]
-    return row
+    message_id, pid = head["message_id"], head["pid"] or head["syslog_pid"]
+    row = _flagged(line, head.end(), flag) if flag else _unflagged(line, head.end(), message_id)
+    return row | {"stamp": head["stamp"], "pid": pid, "message_id": message_id, "flag": flag}
 
 
-def split_host(text: str) -> tuple[dict[str, Any], str]:
-    """Split the text of a host line (``H=name [address]: error``) into its fields and the error text."""
-    fields, end = _fields(f" {text}", 0, _ALWAYS)
-    return fields, _rest(f" {text}", end)
+def host_error(text: str) -> str:
+    """Return the error of a host line: what follows ``H=name [address]`` in its text."""
+    return _rest(f" {text}", _fields(f" {text}", 0, _ALWAYS)[1])
 
 
 def fallback(text: str) -> tuple[dict[str, Any], str]:
@@ -179,7 +154,7 @@ def incoming(text: str) -> tuple[dict[str, Any], str | None, str | None]:
     return {}, None, None
 
 
-def _parse_flagged(line: str, pos: int, flag: str) -> dict[str, Any]:
+def _flagged(line: str, pos: int, flag: str) -> dict[str, Any]:
     failed, arrival = flag in ("==", "**"), flag in ("<=", "(=")
     address = _ADDRESS.match(line, pos + 1)
     if address is None or (failed and _is_text(address["address"])):
@@ -190,7 +165,7 @@ def _parse_flagged(line: str, pos: int, flag: str) -> dict[str, Any]:
     if arrival and row["address"] == "<>":
         row["address"] = ""
     if text := _rest(line, end) or row.get("strerror"):
-        row |= _error_columns(text, flag)
+        row = _error_columns(text, flag) | row
     return row
 
 
@@ -207,14 +182,22 @@ def _error_columns(text: str, flag: str | None) -> dict[str, Any]:
     row["text"] = text
     if error := ERROR.match(text):
         row |= {"smtp_code": error["smtp_code"], "bytes_written": error["bytes_written"]}
+        named = (n for n in "123" if error[f"host_{n}"])
+        row |= {k: error[f"{name}_{n}"] for n in named for name, k in _NAMED_COLUMNS}
     return row
 
 
-def _parse_unflagged(line: str, pos: int, message_id: str | None) -> dict[str, Any]:
+_NAMED_COLUMNS = (("host", "host"), ("address", "host_address"))
+
+
+def _unflagged(line: str, pos: int, message_id: str | None) -> dict[str, Any]:
     row, end = _fields(line, pos, _ALWAYS)
     text = line[pos + 1 :]
     if message_id and "host_address" in row and set(row) <= _HOST_LINE and _HOST_ERROR.match(line, end):
         return row | _error_columns(_rest(line, end), None) | {"kind": "host_error", "text": text}
+    old = _error_columns(text, None) if message_id and text.startswith(_OLD_HOST_LINES) else {}
+    if "host" in old:
+        return old | {"kind": "host_error"}
     start = line[end:].lstrip(" ")
     kind = next(kind for kind, pattern in _UNFLAGGED if pattern.match(start))
     if kind in ("connection_lost", "tls_error"):
@@ -222,6 +205,7 @@ def _parse_unflagged(line: str, pos: int, message_id: str | None) -> dict[str, A
     return row | {"kind": kind, "text": text or None}
 
 
+_OLD_HOST_LINES = ("Remote host ", "SMTP timeout while connected to ")
 _HOST_LINE = {"host", "host_address", "host_port", "interface_address", "interface_port"}
 
 
