@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 
 import smtpkit
 from smtpkit import findings, tables
-from smtpkit.incident import TABLE_NAMES, Incident, InputError
+from smtpkit.incident import Incident, InputError, to_tables
 from smtpkit.printable import printable
 
 FILTERS = ("timezone", "peer", "host", "message", "since", "until")
@@ -33,8 +34,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return asked.run(asked)
     except InputError as error:
         parser.error(printable(error))
+    except BrokenPipeError:
+        # The reader of our output has seen enough; Python's own farewell to stdout must not fail as well.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except OSError as error:
-        print(f"smtpkit: {printable(error.filename)}: {error.strerror}; nothing was written", file=sys.stderr)
+        print(f"smtpkit: {printable(error.filename)}: {error.strerror}; cannot go on", file=sys.stderr)
         return 1
 
 
@@ -118,8 +123,7 @@ def _tables(asked: argparse.Namespace) -> int:
 def _frames(incident: Incident, found: Any) -> Iterator[tuple[str, Any]]:
     from smtpkit.observations import observations
 
-    for name in TABLE_NAMES:
-        yield name, getattr(incident, name)
+    yield from to_tables(incident).items()
     yield "observations", observations(incident)
     nested = [c.name for c in tables.TABLES["findings"] if c.dtype == NESTED]
     yield "findings", found.assign(**{name: found[name].map(json.dumps) for name in nested})

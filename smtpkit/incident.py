@@ -285,12 +285,27 @@ def _assemble(
     )
 
 
+def to_tables(incident: Incident) -> dict[str, pd.DataFrame]:
+    """Return the tables by name, as `load` takes them back from a folder of Parquet files.
+
+    The zone goes with the table `inputs`, in its `attrs`.
+    """
+    frames = {name: getattr(incident, name) for name in TABLE_NAMES}
+    frames["inputs"] = frames["inputs"].copy()
+    frames["inputs"].attrs = {name: getattr(incident, name) for name in ("timezone", "timezone_reason")}
+    return frames
+
+
 def _from_tables(folder: Path) -> Incident:
     """Read a folder that `smtpkit tables` wrote."""
-    read = {name: pd.read_parquet(folder / f"{name}.parquet") for name in TABLE_NAMES}
-    zone = read["inputs"].attrs
-    frames = {name: _restore(frame, name) for name, frame in read.items()}
-    return Incident(**frames, timezone=zone["timezone"], timezone_reason=zone["timezone_reason"])
+    try:
+        read = {name: pd.read_parquet(folder / f"{name}.parquet") for name in TABLE_NAMES}
+        zone = {name: read["inputs"].attrs[name] for name in ("timezone", "timezone_reason")}
+        return Incident(**{name: _restore(frame, name) for name, frame in read.items()}, **zone)
+    except (OSError, ValueError, KeyError) as error:
+        raise InputError(
+            f"{folder}: not a folder of `smtpkit tables` ({_reason(error)}); write it anew"
+        ) from error
 
 
 def _restore(frame: pd.DataFrame, name: str) -> pd.DataFrame:

@@ -1,0 +1,156 @@
+import json
+import shutil
+import subprocess
+import sys
+
+import pandas as pd
+import pytest
+
+from smtpkit import cli, tables
+from smtpkit.cli import main
+
+BROKEN = "198.51.100.25"
+
+
+def run(capsys, *arguments):
+    status = main([str(argument) for argument in arguments])
+    return status, *capsys.readouterr()
+
+
+# --- diagnose --------------------------------------------------------------------------------------------
+
+
+def test_diagnose_prints_the_verdict_the_reasons_and_what_next(sample, capsys):
+    status, out, err = run(capsys, "diagnose", sample)
+    assert status == 0
+    assert out.startswith("ERROR: pmtu_black_hole (certain; 8 messages affected)\n")
+    for part in (
+        "Next test: for size in",
+        "Remedy:",
+        "Healthy: 203.0.113.25",
+        "not packet_loss:",
+        "Wireshark: ip.addr",
+    ):
+        assert part in out
+    assert err == ""
+
+
+def test_diagnose_json(sample, capsys):
+    status, out, _ = run(capsys, "diagnose", "--json", sample)
+    document = json.loads(out)
+    assert (status, document["schema"]) == (0, 1)
+    assert [f["peer"] for f in document["findings"]] == [BROKEN]
+
+
+def test_a_healthy_incident_says_so(sample, capsys):
+    status, out, _ = run(capsys, "diagnose", sample, "--peer", "203.0.113.25")
+    assert (status, out) == (
+        0,
+        "Nothing failed, and no path shows a defect, as far as these inputs tell.\nHealthy: 203.0.113.25\n",
+    )
+
+
+@pytest.mark.parametrize("make", ["missing", "empty", "junk"])
+def test_a_named_input_that_cannot_be_used_is_one_line_and_status_1(sample, tmp_path, capsys, make):
+    bad = tmp_path / "bad"
+    if make != "missing":
+        bad.write_bytes(b"" if make == "empty" else b"\x00\xff" * 500)
+    status, out, err = run(capsys, "diagnose", bad, sample / "capture.pcap")
+    assert status == 1
+    assert out.startswith("ERROR: pmtu_black_hole")  # the rest is analysed all the same
+    assert err.startswith(f"smtpkit: {bad}: ")
+    assert err.count("\n") == 1
+
+
+def test_files_met_inside_a_folder_never_change_the_status(sample, tmp_path, capsys):
+    shutil.copytree(sample, tmp_path / "incident")
+    (tmp_path / "incident" / "rejectlog").touch()
+    (tmp_path / "incident" / "notes.txt").write_text("call the far side\n")
+    assert run(capsys, "diagnose", tmp_path / "incident")[0] == 0
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        (),
+        ("diagnose",),
+        ("diagnose", "x", "--peer", "mx"),
+        ("diagnose", "x", "--since", "?"),
+        ("paint", "x"),
+        ("tables", "x"),
+    ],
+)
+def test_wrong_usage_is_status_2(capsys, arguments):
+    with pytest.raises(SystemExit) as stopped:
+        main(arguments)
+    assert stopped.value.code == 2
+    assert "Traceback" not in capsys.readouterr().err
+
+
+def test_names_of_files_cannot_act_on_the_terminal(tmp_path, capsys):
+    bad = tmp_path / "\x1b[2Jbad\u202e"
+    bad.touch()
+    _, _, err = run(capsys, "diagnose", bad)
+    assert "\x1b" not in err
+    assert "\\x1b[2Jbad\\u202e" in err
+
+
+def test_as_a_process_without_jupyter(sample):
+    code = (
+        "import sys; from smtpkit.cli import main; main(sys.argv[1:]); assert 'papermill' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code, "diagnose", sample], check=True, capture_output=True)
+
+
+# --- tables ----------------------------------------------------------------------------------------------
+
+
+def test_tables_are_the_cache(sample, tmp_path, capsys):
+    assert run(capsys, "tables", sample, "-o", tmp_path / "t")[0] == 0
+    names = {path.stem for path in (tmp_path / "t").iterdir()}
+    assert names == set(tables.TABLES) - {"analysis", "dialogue"}
+    first, again = (run(capsys, "diagnose", "--json", given)[1] for given in (sample, tmp_path / "t"))
+    assert json.loads(again) == json.loads(first)
+
+
+def test_tables_as_csv(sample, tmp_path, capsys):
+    assert run(capsys, "tables", sample, "-o", tmp_path / "t", "--format", "csv")[0] == 0
+    packets = pd.read_csv(tmp_path / "t" / "packets.csv")
+    assert set(tables.describe("packets")["name"]) <= set(packets)
+
+
+def test_a_spreadsheet_takes_no_formula_from_others():
+    frame = pd.DataFrame({"text": ["=1+1", "@SUM", "-2", "fine"], "number": [-1, 2, 3, 4]})
+    assert cli._harmless(frame)["text"].tolist() == ["'=1+1", "'@SUM", "'-2", "fine"]
+    assert cli._harmless(frame)["number"].tolist() == [-1, 2, 3, 4]
+
+
+# --- report ----------------------------------------------------------------------------------------------
+
+
+def test_the_report_lies_where_the_contract_says(sample, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    status, out, _ = run(capsys, "report", sample)
+    assert status == 0
+    assert out.startswith("ERROR: pmtu_black_hole (certain; 8 messages affected)\n")
+    assert out.endswith("\nReport: report/pmtu-black-hole.html\n")
+    assert (tmp_path / "report" / "pmtu-black-hole.html").stat().st_size > 10_000
+
+
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [
+        ("a/incident", "incident"),
+        ("capture.pcap.gz", "capture"),
+        ("mainlog", "mainlog"),
+        ("m.2026.log", "m.2026"),
+    ],
+)
+def test_a_report_is_named_after_its_input(path, name):
+    assert cli._name(path) == name
+
+
+def test_a_report_on_a_missing_file_is_status_1(tmp_path, capsys):
+    status, _, err = run(capsys, "report", tmp_path / "none.pcap", "-o", tmp_path / "r.html")
+    assert status == 1
+    assert err.startswith(f"smtpkit: {tmp_path}/none.pcap: cannot be read (No such file or directory)")

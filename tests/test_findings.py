@@ -1,0 +1,201 @@
+"""Verdicts on the sample, whole and with parts taken away: confidence may fall, no other cause may appear."""
+
+import json
+import re
+
+import pandas as pd
+import pytest
+from test_mtu import HANDSHAKE, dies, passes
+
+import smtpkit
+from smtpkit import findings, mtu, tables, tcp
+from smtpkit.causes import CAUSES
+from smtpkit.incident import TABLE_NAMES, Incident, load
+from smtpkit.observations import NAMES, observations
+
+BROKEN, HEALTHY = "198.51.100.25", "203.0.113.25"
+
+
+@pytest.fixture(scope="module")
+def incident(sample):
+    return load(sample)
+
+
+def typed(*connections, attempts=(), icmp=False):
+    """An incident of typed connections, each of a stream of its own."""
+    packets = pd.concat([one.assign(stream=n) for n, one in enumerate(connections)], ignore_index=True)
+    packets["stream"] = packets["stream"].astype("Int32")
+    if icmp:
+        echo = packets.iloc[[0]].assign(
+            ip_protocol=1, icmp_type=8, icmp_code=0, stream=pd.NA, direction=pd.NA
+        )
+        packets = pd.concat([packets, echo.astype(packets.dtypes)], ignore_index=True)
+    ends, stalls, sizes = tcp.connections(packets), tcp.stalls(packets), mtu.sizes(packets)
+    frames = {name: tables.empty(name) for name in TABLE_NAMES} | {
+        "captures": tables.from_rows([{"capture": 0}], "captures"),
+        "packets": packets,
+        "connections": ends,
+        "stalls": stalls,
+        "sizes": sizes,
+        "path_mtu": mtu.path_mtu(sizes, ends, stalls),
+        "attempts": tables.from_rows(attempts, "attempts"),
+    }
+    return Incident(**frames, timezone="UTC", timezone_reason="typed")
+
+
+def verdict(incident):
+    found = smtpkit.diagnose(incident)
+    return [tuple(row) for row in found[["cause", "severity", "confidence"]].itertuples(index=False)]
+
+
+# --- the sample ------------------------------------------------------------------------------------------
+
+
+def test_the_document_is_json_with_the_keys_of_the_contract(incident):
+    document = findings.document(incident, smtpkit.diagnose(incident))
+    assert json.loads(json.dumps(document)) == document
+    assert list(document) == ["schema", "inputs", "findings", "healthy"]
+    assert set(document["inputs"][0]) == {"path", "kind", "sha256", "rows", "skipped"}
+    assert list(document["findings"][0]) == tables.describe("findings")["name"].tolist()
+    assert document["healthy"] == [HEALTHY]
+
+
+def test_the_commands_hold_this_incidents_own_figures(incident):
+    finding = smtpkit.diagnose(incident).iloc[0]
+    high, low = finding["parameters"]["pmtu_high"], finding["parameters"]["pmtu_low"]
+    assert (
+        f"for size in {high - 28} {low - 28}; do ping -4 -c 3 -M do -s $size {BROKEN}" in finding["next_test"]
+    )
+    assert any(f"mtu lock {low}" in remedy for remedy in finding["remedies"])
+    assert re.fullmatch(rf"ip\.addr == {BROKEN} && tcp\.port in {{[\d, ]+}}", finding["display_filter"])
+
+
+def test_evidence_names_frames_and_lines(incident):
+    sources = [said["source"] for said in smtpkit.diagnose(incident).iloc[0]["evidence"] if said["source"]]
+    assert any(re.search(r"capture\.pcap frame \d+$", source) for source in sources)
+    assert any(re.search(r"mainlog line \d+$", source) for source in sources)
+
+
+def test_look_alikes_are_ruled_out(incident):
+    ruled_out = {one["cause"] for one in smtpkit.diagnose(incident).iloc[0]["ruled_out"]}
+    assert {"packet_loss", "state_loss", "fragment_loss", "receiver_stall", "remote_timeout"} <= ruled_out
+
+
+def test_observations_are_named_and_sourced(incident):
+    seen = observations(incident)
+    assert set(seen["observation"]) <= set(NAMES)
+    assert seen["sentence"].notna().all()
+    known = {name for cause in CAUSES for name in (*cause.requires, *cause.excludes, *cause.supports)}
+    assert known <= set(NAMES)
+
+
+# --- parts taken away ------------------------------------------------------------------------------------
+
+
+def test_capture_alone(sample):
+    found = smtpkit.diagnose(load(sample / "capture.pcap"))
+    assert found[["cause", "severity", "peer"]].to_numpy().tolist() == [["pmtu_black_hole", "error", BROKEN]]
+    assert found["messages"].tolist() == [[]]
+    assert len(found["connections"].iloc[0]) == 8
+
+
+def test_log_alone_tells_no_cause(sample):
+    found = smtpkit.diagnose(load(sample / "mainlog"))
+    assert found[["cause", "severity", "peer"]].to_numpy().tolist() == [["unexplained", "error", BROKEN]]
+    assert found["not_observable"].iloc[0] == ["What happened on the wire: there is no capture."]
+    assert "tcpdump" in found["next_test"].iloc[0]
+
+
+def test_without_icmp_in_the_capture_its_absence_says_nothing(sample, incident):
+    packets = incident.packets[incident.packets["ip_protocol"] == 6]
+    found = smtpkit.diagnose(Incident(**vars(incident) | {"packets": packets})).iloc[0]
+    assert found["cause"] == "pmtu_black_hole"
+    assert any("ICMP too-big" in sentence for sentence in found["not_observable"])
+    assert not any("ICMP" in said["sentence"] for said in found["evidence"])
+
+
+# --- typed incidents -------------------------------------------------------------------------------------
+
+
+def test_black_hole_on_two_connections_is_certain():
+    assert verdict(typed(dies(1500), dies(1500), passes(1300))) == [("pmtu_black_hole", "error", "certain")]
+
+
+def test_ignored_icmp_is_evidence():
+    packets = dies(1500)
+    packets = pd.concat(
+        [packets, packets.iloc[[5]].assign(ip_protocol=1, icmp_type=3, icmp_code=4, next_hop_mtu=1400)],
+        ignore_index=True,
+    )
+    icmp = packets.index == len(packets) - 1
+    packets.loc[icmp, ["src", "dst"]] = ["198.51.100.25", "192.0.2.10"]
+    packets.loc[icmp, ["direction", "seq", "tcp_len", "delivered", "src_port", "dst_port"]] = pd.NA
+    found = smtpkit.diagnose(typed(packets.astype(dies(1500).dtypes))).iloc[0]
+    assert any("naming an MTU of 1400" in said["sentence"] for said in found["evidence"])
+
+
+@pytest.mark.parametrize(
+    "connections",
+    [
+        (dies(1500), passes(1500)),  # loss that hits now and then
+        (passes(1500), passes(600)),
+    ],
+    ids=["large packets pass", "healthy"],
+)
+def test_no_black_hole(connections):
+    assert verdict(typed(*connections)) == []
+
+
+def test_with_df_clear_it_is_no_black_hole():
+    assert verdict(typed(dies(1500).assign(df=False), dies(1500).assign(df=False))) == []
+
+
+def test_a_closed_window_is_no_black_hole():
+    closed = dies(1500).assign(window=0)
+    assert verdict(typed(closed, closed)) == []
+
+
+def test_a_hole_that_probing_cures_is_a_note():
+    from conversation import analysed
+
+    text = HANDSHAKE + (
+        "0.06 > A seq=1 ack=1 len=1460\n0.3 > A seq=1 ack=1 len=1460\n0.7 > A seq=1 ack=1 len=1460\n"
+        "1.5 > A seq=1 ack=1 len=1460\n3.1 > A seq=1 ack=1 len=1000\n3.13 < A seq=1 ack=1001\n"
+        "3.14 > A seq=1001 ack=1 len=460\n3.17 < A seq=1 ack=1461"
+    )
+    found = smtpkit.diagnose(typed(analysed(text), analysed(text))).iloc[0]
+    assert (found["severity"], found["parameters"]) == ("note", {"pmtu_low": 1040, "pmtu_high": 1500})
+
+
+def test_the_reverse_direction_has_the_client_announce_a_smaller_mss():
+    from conversation import analysed
+    from test_mtu import DIES
+
+    turned = str.maketrans("<>", "><")
+    text = HANDSHAKE + DIES.format(1460, 1461, 1521).translate(turned)
+    found = smtpkit.diagnose(typed(analysed(text), analysed(text))).iloc[0]
+    assert (found["direction"], found["peer"], found["clients"]) == ("reverse", BROKEN, ["192.0.2.10"])
+    assert "advmss" in found["next_test"]
+
+
+def test_ipv6_commands():
+    six = {"client": "2001:db8::10", "server": "2001:db8::25", "headers": 40}
+    found = smtpkit.diagnose(typed(dies(1480, **six), dies(1480, **six))).iloc[0]
+    assert "ping -6 -c 3 -M do -s 1452 2001:db8::25" in found["next_test"].replace("$size", "1452")
+    assert found["display_filter"].startswith("ipv6.addr == 2001:db8::25")
+    assert "ICMPv6 type 2" in found["remedies"][0]
+
+
+def test_what_failed_otherwise_is_unexplained():
+    refused = {
+        "message_id": "1abcDE-000001-2x",
+        "peer": BROKEN,
+        "client": "192.0.2.10",
+        "outcome": "deferred",
+    }
+    refused |= {"phase": "connect", "error": "refused", "file": "mainlog", "line": 7}
+    found = smtpkit.diagnose(typed(passes(600), attempts=[refused])).iloc[0]
+    assert (found["cause"], found["messages"]) == ("unexplained", ["1abcDE-000001-2x"])
+    assert found["evidence"] == [
+        {"sentence": "Failed once: refused, phase connect.", "source": "mainlog line 7"}
+    ]

@@ -1,0 +1,178 @@
+import gzip
+import shutil
+
+import pandas as pd
+import pytest
+
+import smtpkit
+from smtpkit import tables
+from smtpkit.incident import TABLE_NAMES, InputError, load
+
+BROKEN, HEALTHY = "198.51.100.25", "203.0.113.25"
+
+
+@pytest.fixture(scope="module")
+def incident(sample):
+    return load(sample)
+
+
+def error_of(path):
+    return load(path).inputs["error"].iloc[0]
+
+
+def test_every_table_is_there_with_all_its_columns(incident):
+    for name in TABLE_NAMES:
+        declared = tables.describe(name)["name"].tolist()
+        if name == "packets":
+            declared += tables.describe("analysis")["name"].tolist()
+        assert list(getattr(incident, name)) == declared
+
+
+def test_the_inputs_are_known_by_their_content(incident):
+    kinds = incident.inputs.assign(name=incident.inputs["path"].str.split("/").str[-1]).set_index("name")[
+        "kind"
+    ]
+    assert kinds["capture.pcap"] == "capture"
+    assert kinds["mainlog"] == "log"
+    assert kinds[[name for name in kinds.index if name.endswith(".eml")]].eq("message").all()
+    assert "truth.json" not in kinds
+
+
+def test_the_label_is_never_read(incident):
+    assert not incident.inputs["path"].str.contains("truth").any()
+
+
+def test_every_attempt_has_its_connection(incident):
+    assert incident.attempts["stream"].notna().all()
+    assert set(incident.attempts["client"]) == {"192.0.2.10"}
+
+
+def test_where_the_capture_was_taken(incident):
+    assert incident.captures["vantage"].tolist() == ["client"]
+    assert abs(incident.captures["clock_offset"].iloc[0]) < 1
+
+
+@pytest.mark.parametrize("zone", ["America/St_Johns", "Asia/Kathmandu"])
+def test_a_log_without_zone_is_read_in_the_zone_that_joins(sample, tmp_path, zone):
+    shutil.copy(sample / "capture.pcap", tmp_path)
+    lines = (sample / "mainlog").read_text().splitlines(keepends=True)
+    moved = (
+        pd.Timestamp(line[:23], tz="UTC").tz_convert(zone).strftime("%F %T.%f")[:-3] + line[23:]
+        for line in lines
+    )
+    (tmp_path / "mainlog").write_text("".join(moved))
+    found = load(tmp_path)
+    offset = pd.Timestamp("2026-11-22", tz=zone).strftime("%z")
+    assert (found.timezone, found.timezone_reason) == (
+        offset,
+        "the offset at which log and capture join best",
+    )
+    assert found.attempts["end"].tolist() == load(sample).attempts["end"].tolist()
+
+
+# --- inputs that cannot be used --------------------------------------------------------------------------
+
+
+def test_a_missing_file(tmp_path):
+    assert error_of(tmp_path / "none.pcap") == (
+        f"{tmp_path}/none.pcap: cannot be read (No such file or directory); "
+        "check the name and the permissions"
+    )
+
+
+def test_an_empty_file(tmp_path):
+    (tmp_path / "mainlog").touch()
+    assert error_of(tmp_path / "mainlog") == f"{tmp_path}/mainlog: is empty; nothing was analysed of it"
+
+
+def test_an_empty_folder(tmp_path):
+    assert error_of(tmp_path) == f"{tmp_path}: holds no files; nothing was analysed of it"
+
+
+@pytest.mark.parametrize("junk", [b"\x00\x01\x02" * 999, b"just some words\n" * 9, b"\xff" * 70000])
+def test_a_file_of_no_known_kind(tmp_path, junk):
+    (tmp_path / "junk").write_bytes(junk)
+    assert "is of no known kind; give a pcap or pcapng capture, an Exim log or" in error_of(tmp_path / "junk")
+
+
+def test_a_capture_cut_in_the_middle_of_a_packet(sample, tmp_path):
+    whole = (sample / "capture.pcap").read_bytes()
+    (tmp_path / "cut.pcap").write_bytes(whole[:-7])
+    found = load(tmp_path / "cut.pcap")
+    assert found.skipped["reason"].tolist() == ["file ends in the middle of a packet"]
+    assert len(found.packets) == len(load(sample / "capture.pcap").packets) - 1
+    assert found.inputs["error"].isna().all()
+
+
+def test_a_capture_whose_compression_is_cut(sample, tmp_path):
+    whole = gzip.compress((sample / "capture.pcap").read_bytes())
+    (tmp_path / "cut.pcap.gz").write_bytes(whole[: len(whole) // 2])
+    found = load(tmp_path / "cut.pcap.gz")
+    assert 0 < len(found.packets) < len(load(sample / "capture.pcap").packets)
+    assert len(found.skipped) >= 1
+
+
+def test_a_log_with_binary_junk(sample, tmp_path):
+    log = (sample / "mainlog").read_bytes()
+    middle = log.index(b"\n", len(log) // 2) + 1
+    (tmp_path / "mainlog").write_bytes(log[:middle] + bytes(range(256)) * 40 + b"\n" + log[middle:])
+    clean, found = load(sample / "mainlog"), load(tmp_path / "mainlog")
+    assert len(found.attempts) == len(clean.attempts)
+    assert len(found.log_lines) >= len(clean.log_lines)
+    assert found.inputs["error"].isna().all()
+
+
+def test_links_in_a_folder_are_left_out(tmp_path, sample):
+    (tmp_path / "mainlog").symlink_to(sample / "mainlog")
+    assert error_of(tmp_path).endswith("holds no files; nothing was analysed of it")
+
+
+# --- filters ---------------------------------------------------------------------------------------------
+
+
+def test_peer(sample):
+    found = load(sample, peer=BROKEN)
+    assert set(found.connections["server"]) == set(found.attempts["peer"]) == {BROKEN}
+    assert smtpkit.diagnose(found)["cause"].tolist() == ["pmtu_black_hole"]
+
+
+def test_host(sample):
+    found = load(sample, host="MX.example.com")
+    assert set(found.connections["server"]) == {HEALTHY}
+    assert smtpkit.diagnose(found).empty
+
+
+def test_message(sample, incident):
+    chosen = incident.attempts.loc[incident.attempts["outcome"] == "deferred", "message_id"].iloc[0]
+    found = load(sample, message=chosen)
+    assert set(found.messages["message_id"]) == {chosen}
+    assert set(found.connections["stream"]) == set(found.attempts["stream"])
+
+
+def test_since_and_until(sample, incident):
+    middle = incident.attempts["end"].sort_values().iloc[10]
+    early, late = load(sample, until=str(middle)), load(sample, since=str(middle))
+    assert 0 < len(early.attempts) < len(incident.attempts)
+    assert 0 < len(late.attempts) < len(incident.attempts)
+    assert set(early.attempts["message_id"]) | set(late.attempts["message_id"]) == set(
+        incident.messages["message_id"]
+    )
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (
+            {"peer": "mx.example.com"},
+            "peer 'mx.example.com' is not an IP address; give one such as 192.0.2.1",
+        ),
+        (
+            {"since": "yesterday-ish"},
+            "since 'yesterday-ish' is not a time; give one such as 2026-01-31T12:00",
+        ),
+        ({"timezone": "Mars/Olympus"}, "Mars/Olympus"),
+    ],
+)
+def test_a_filter_that_cannot_be_understood(sample, options, sentence):
+    with pytest.raises(InputError, match=sentence):
+        load(sample, **options)
