@@ -14,6 +14,7 @@ import io
 from collections.abc import Sequence
 
 import matplotlib.pyplot as plt
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import EngFormatter, FuncFormatter, MaxNLocator
@@ -179,10 +180,11 @@ def _stall(ax: Axes, stall: pd.Series) -> None:
 
 
 def _segments(ax: Axes, sent: pd.DataFrame, name: str) -> None:
+    """Draw what was sent. A label that begins with `_` is not in the legend, as its marks are."""
     data, rest = sent[sent["tcp_len"] > 0], sent[sent["tcp_len"] == 0]
     again = data[REPEATED].any(axis="columns")
     _bars(ax, data[~again], BLUE, f"{name}: data, first time")
-    _bars(ax, data[again], VERMILLION)
+    _bars(ax, data[again], VERMILLION, f"_{name}: data, sent again")
     _marks(ax, data[again].assign(y=data["relative_seq"]), "x", VERMILLION, f"{name}: data, sent again")
     _marks(ax, rest.assign(y=rest["relative_seq"]), ".", BLUE, f"{name}: packet without data")
     _closes(ax, sent.assign(y=sent["relative_seq"]), name)
@@ -206,7 +208,7 @@ def _answers(ax: Axes, received: pd.DataFrame, stall: pd.Series, name: str) -> N
             color=GREEN,
             label=label,
         )
-    _bars(ax, blocks, PURPLE)
+    _bars(ax, blocks, PURPLE, f"_{name}: SACK")
     _marks(ax, blocks.assign(y=blocks["relative_seq"]), "+", PURPLE, f"{name}: SACK, got this part")
     _marks(ax, acks[acks["tcp_len"] > 0], "v", GREEN, f"{name}: data the other way")
     _closes(ax, acks, name)
@@ -222,11 +224,15 @@ def _sack_blocks(acks: pd.DataFrame, stall: pd.Series) -> pd.DataFrame:
     return pd.DataFrame({"seconds": blocks["seconds"], "relative_seq": left, "tcp_len": length})
 
 
-def _bars(ax: Axes, data: pd.DataFrame, colour: str, label: str = "") -> None:
+def _bars(ax: Axes, data: pd.DataFrame, colour: str, label: str) -> None:
+    """Draw all bars as one line with gaps: a million take a second so, and a minute as a LineCollection."""
     if len(data):
-        left = data["relative_seq"].astype(float)
-        right = left + data["tcp_len"].astype(float)
-        ax.vlines(data["seconds"], left, right, colors=colour, linewidth=2.5, label=label, rasterized=True)
+        left = data["relative_seq"].to_numpy(float)
+        right = left + data["tcp_len"].to_numpy(float)
+        bytes_ = np.column_stack([left, right, np.full(len(data), np.nan)]).ravel()
+        seconds = np.repeat(data["seconds"].to_numpy(float), 3)
+        (line,) = ax.plot(seconds, bytes_, color=colour, linewidth=2.5, label=label, rasterized=True)
+        line.set_solid_capstyle("butt")
 
 
 def _marks(ax: Axes, points: pd.DataFrame, marker: str, colour: str, label: str) -> None:

@@ -10,7 +10,6 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -106,13 +105,23 @@ def run(notebook: Path, **parameters: Any) -> NotebookNode:
     """Run `notebook` with `parameters` in the working directory and return it with its outputs.
 
     Cells after one that fails are run too: a figure that cannot be drawn does not cost the table below it.
+
+    Raises
+    ------
+    ReportError
+        If the process that runs the cells could not start, or was killed.
     """
     with TemporaryDirectory() as folder:
         executed = Path(folder, notebook.name)
         options = {"progress_bar": False, "kernel_manager_class": _Kernel, "allow_errors": True}
-        # The error stands in the notebook as well, where `_failure` finds it.
-        with suppress(papermill.PapermillExecutionError):
+        try:
             papermill.execute_notebook(notebook, executed, parameters, **options)
+        except papermill.PapermillExecutionError:
+            pass  # it stands in the notebook as well, where `_failure` finds it
+        except RuntimeError as error:
+            raise ReportError(
+                f"{notebook.name}: its Python ended ({error}); was there enough memory?"
+            ) from error
         return remove_error_markers(nbformat.read(executed, as_version=4))
 
 

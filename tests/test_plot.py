@@ -79,9 +79,11 @@ def points(ax, label):
 
 
 def bars(ax, label):
-    """Return (x, from, to) of the vertical lines with this label."""
-    (lines,) = [lines for lines in ax.collections if lines.get_label() == label]
-    return [(round(float(a[0]), 3), float(a[1]), float(b[1])) for a, b in lines.get_segments()]
+    """Return (x, from, to) of the upright bars with this label."""
+    (line,) = [line for line in ax.lines if line.get_label() == label]
+    ends = line.get_xydata().reshape(-1, 3, 2)
+    assert np.isnan(ends[:, 2, 1]).all()
+    return [(round(float(x), 3), float(low), float(high)) for (x, low), (_, high), _ in ends]
 
 
 def spans(ax):
@@ -105,6 +107,7 @@ def test_data_stand_from_their_first_to_their_last_byte():
 def test_repeats_are_marked_apart():
     ax = plot.time_sequence(STUCK, stalls())
     assert points(ax, "client: data, sent again") == [(0.4, 101), (1.2, 101)]
+    assert bars(ax, "_client: data, sent again") == [(0.4, 101, 1549), (1.2, 101, 1549)]
 
 
 @pytest.mark.parametrize("flag", ["retransmission", "fast_retransmission", "spurious_retransmission"])
@@ -129,7 +132,7 @@ def test_sack_goes_on_past_the_end_of_the_sequence_numbers():
     sack = packets((1.1, "reverse", 1, 101, 0, {"sack": "4294967290-4 500-600"}))
     ax = plot.time_sequence(sack, stalls(seq=2**32 - 106))
     assert points(ax, "server: SACK, got this part") == [(0.1, 201), (0.1, 707)]
-    assert ax.collections[-1].get_segments()[0][:, 1].tolist() == [201, 211]
+    assert bars(ax, "_server: SACK") == [(0.1, 201, 211), (0.1, 707, 807)]
 
 
 def test_closing_and_icmp_are_marked():

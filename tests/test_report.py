@@ -139,6 +139,14 @@ def test_nothing_is_imported_from_the_working_directory(sample, tmp_path, monkey
     assert Path("out/incident.html").is_file()
 
 
+def test_a_notebook_whose_python_is_killed_is_told_in_a_sentence(tmp_path):
+    made = nbformat.v4.new_notebook(metadata={"kernelspec": {"name": "python3", "display_name": "Python"}})
+    made.cells.append(nbformat.v4.new_code_cell("import os\nos._exit(9)", metadata={"tags": ["parameters"]}))
+    nbformat.write(made, tmp_path / "killed.ipynb")
+    with pytest.raises(report.ReportError, match=r"^killed\.ipynb: its Python ended .* enough memory\?$"):
+        report.run(tmp_path / "killed.ipynb")
+
+
 def test_the_notebook_is_found():
     assert report.find("1-incident").name == "1-incident.ipynb"
 
