@@ -175,6 +175,13 @@ def test_a_chain_of_extension_headers_is_not_followed_for_ever(reader):
     assert skipped(reader(ip6(chain + tcp(5), following=60))[0]) == [["not TCP or ICMP", 1, "frame 1"]]
 
 
+def test_what_dpkt_stumbles_on_is_read(read):
+    # Its IPv6 class fails on a fragment header that another extension header follows.
+    headers = bytes.fromhex("0000 0000 00000001 0600 0104 00000000")
+    packets = read(bytes.fromhex("ff030057") + ip6(headers + tcp(5), following=44), link=9)
+    assert packets[["seq", "outer_len"]].to_numpy().tolist() == [[5, 4]]
+
+
 def test_length_zero_is_the_rest_of_the_frame(read):
     packets = read(ip4(tcp(1, data=b"x" * 3000), length=0), ip6(tcp(1, data=b"x" * 3000), length=0))
     assert packets[["ip_len", "tcp_len"]].to_numpy().tolist() == [[3040, 3000], [3060, 3000]]

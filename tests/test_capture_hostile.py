@@ -49,6 +49,7 @@ CLOCK = option(9, b"\x09") + option(14, bytes(8)) + option(11, b"\0port 25") + o
 FILES = {
     "raw": pcap(*PACKETS),
     "ethernet": pcap(ETHERNET + SEGMENT, PPPOE + SEGMENT, MPLS + SEGMENT, link=1),
+    "ppp": pcap(bytes.fromhex("ff030021") + SEGMENT, bytes.fromhex("ff030057") + ip6(tcp(1)), link=9),
     "cooked": pcap(bytes.fromhex("0800 0000 00000002 0001 00 06 020000000001 0000") + SEGMENT, link=276),
     "pcapng": section(">")
     + interface(order=">")

@@ -18,8 +18,8 @@ _IN_PPP = {dpkt.ppp.PPP_IP: IPV4, dpkt.ppp.PPP_IP6: IPV6}
 def inner_ip(kind: int, data: bytes) -> tuple[int, int] | None:
     """Return where in `data` the innermost IP packet begins, and its EtherType; None if there is none.
 
-    `kind` says what `data` is, as in ``frames[KIND]``. Only the headers around that packet are looked at, so
-    that a tunnelled packet is decoded by the same code as any other.
+    `kind` says what `data` is, as in ``frames[KIND]``. A tunnelled packet is decoded by the same code as any
+    other, so dpkt gets one header at a time: more would make it read on, and stumble on what is damaged.
     """
     at, kind = 0, kind & ~TUNNEL
     for _ in range(MAX_DEPTH):
@@ -34,35 +34,34 @@ def inner_ip(kind: int, data: bytes) -> tuple[int, int] | None:
 
 
 def _ipv4(data: bytes) -> tuple[int, int | None]:
-    ip = dpkt.ip.IP(data)
+    ip = dpkt.ip.IP(data[:20])
     return ip.hl * 4, None if ip.offset else _IN_IP.get(ip.p)
 
 
 def _ipv6(data: bytes) -> tuple[int, int | None]:
-    ip = dpkt.ip6.IP6(data)
-    return 40, _IN_IP.get(ip.nxt)
+    return 40, _IN_IP.get(data[6])  # dpkt's class insists on reading the extension headers
 
 
 def _ppp(data: bytes) -> tuple[int, int | None]:
     address = 2 if data[:2] == b"\xff\x03" else 0  # may be left out, RFC 1661 6.6
-    ppp = dpkt.pppoe.PPP(data[address:])
+    ppp = dpkt.pppoe.PPP(data[address : address + 2])
     return address + (1 if data[address] & dpkt.ppp.PFC_BIT else 2), _IN_PPP[ppp.p]
 
 
 def _pppoe(data: bytes) -> tuple[int, int | None]:
-    pppoe = dpkt.pppoe.PPPoE(data)
+    pppoe = dpkt.pppoe.PPPoE(data[:6])
     return 6, {0: PPP}[pppoe.code]
 
 
 def _mpls(data: bytes) -> tuple[int, int | None]:
-    label = dpkt.ethernet.MPLSlabel(data)
+    label = dpkt.ethernet.MPLSlabel(data[:4])
     if not label.s:
         return 4, MPLS
     return 4, {4: IPV4, 6: IPV6}[data[4] >> 4]
 
 
 def _gre(data: bytes) -> tuple[int, int | None]:
-    gre = dpkt.gre.GRE(data)
+    gre = dpkt.gre.GRE(data[:16])  # flags, checksum, key and number, RFC 2890
     return len(gre) - len(gre.data), {IPV4: IPV4, IPV6: IPV6, PPP: PPP}[gre.p]
 
 
