@@ -128,7 +128,7 @@ def run(notebook: Path, **parameters: Any) -> NotebookNode:
 def to_html(notebook: NotebookNode) -> str:
     """Return the page of an executed notebook: no code of it, no script, nothing to load from elsewhere."""
     templates = str(Path(__file__).parent / "templates")
-    exporter = HTMLExporter(template_name="report", extra_template_basedirs=[templates])
+    exporter = HTMLExporter(template_name="page", extra_template_basedirs=[templates])
     exporter.register_filter("printable", printable)
     page, _ = exporter.from_notebook_node(notebook, {"failure": _failure(notebook)})
     return page

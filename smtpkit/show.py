@@ -18,7 +18,7 @@ import jinja2
 import pandas as pd
 from markupsafe import Markup
 
-from smtpkit import plot
+from smtpkit import plot, tables
 from smtpkit.incident import Incident
 from smtpkit.printable import endpoint, printable
 
@@ -129,10 +129,12 @@ def attempts(incident: Incident) -> Shown:
 
 
 def skipped(incident: Incident) -> Shown:
-    """Return what could not be read or was left out, and why."""
-    if incident.skipped.empty:
+    """Return what could not be read or was left out, and why; files that could not be used at all too."""
+    unused = incident.inputs.dropna(subset="error").rename(columns={"path": "file", "error": "reason"})
+    rows = tables.concat([incident.skipped, unused.assign(count=1)], "skipped")
+    if rows.empty:
         return Shown(_part("sentence", "Nothing was skipped: every packet and every line was read."))
-    return table(incident.skipped.rename(columns=str.capitalize), caption="Skipped, by file and reason")
+    return table(rows.rename(columns=str.capitalize), caption="Skipped, by file and reason")
 
 
 def about(document: dict[str, Any]) -> Shown:
@@ -205,7 +207,7 @@ def _readable_attempts(attempts: pd.DataFrame, connections: pd.DataFrame) -> pd.
             "Size": seen["size"],
             "Written": seen["bytes_written"],
             "Acknowledged": seen["bytes_acknowledged"],
-            "tcp.stream": seen["stream"].astype("string") + " by " + seen["matched_by"],
+            "tcp.stream": seen["stream"].astype("string") + " by " + seen["matched_by"].str.replace("_", " "),
             "Log line": [
                 f"{Path(file).name} {line}" for file, line in zip(seen["file"], seen["line"], strict=True)
             ],

@@ -165,7 +165,7 @@ def test_attempts_have_times_ends_sizes_and_no_text_of_replies(incident):
     (row,) = [line for line in repr(shown).splitlines() if "1xV9zI-0002tG-3B" in line]
     assert row == (
         "2026-11-22 16:00:46 25.0 1xV9zI-0002tG-3B 192.0.2.10:57968 198.51.100.25:25 "
-        "deferred end of data timeout 16750 17000 101 0 by message_id mainlog 85"
+        "deferred end of data timeout 16750 17000 101 0 by message id mainlog 85"
     )
 
 
@@ -203,8 +203,10 @@ def test_ends_that_the_log_does_not_name_are_this_host(incident):
 
 
 def test_skipped_and_inputs_are_listed(incident):
-    nothing = replace(incident, skipped=tables.empty("skipped"))
+    nothing = replace(incident, skipped=tables.empty("skipped"), inputs=tables.empty("inputs"))
     assert repr(show.skipped(nothing)).startswith("Nothing was skipped")
+    empty = tables.from_rows([{"path": "b.log", "named": True, "error": "b.log is empty"}], "inputs")
+    assert "b.log b.log is empty 1 –" in repr(show.skipped(replace(nothing, inputs=empty)))
     rows = [{"file": "a.pcap", "reason": "cut", "count": 2, "where": "frame 9"}]
     lost = replace(incident, skipped=tables.from_rows(rows, "skipped"))
     assert "a.pcap cut 2 frame 9" in repr(show.skipped(lost))
