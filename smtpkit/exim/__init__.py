@@ -160,7 +160,7 @@ def _lines(file: BufferedIOBase, skipped: _Skipped) -> Iterator[tuple[int, str]]
         if line.startswith("\0"):  # a crash leaves a block of them where its last lines should be
             skipped.add("binary zeros before a line", number)
             line = line.lstrip("\0")
-        if line.strip():
+        if line.strip(" \t\r"):
             yield number, line
 
 
@@ -168,7 +168,7 @@ def _table(rows: Iterator[Row], zone: tzinfo | None, skipped: _Skipped) -> pd.Da
     cells: dict[str, tuple[list[int], list[Any]]] = defaultdict(lambda: ([], []))
     length, times = 0, _Times(zone)
     for row in rows:
-        row["text"] = "\n".join(([row["text"]] if row.get("text") else []) + row["more"]) or None
+        row["text"] = "\n".join([row.get("text") or "", *row["more"]]) or None
         row["time"] = times[row["stamp"]] if "stamp" in row else None
         if "stamp" in row and row["time"] is None:
             skipped.add("time stamp that is no date", row["line"])

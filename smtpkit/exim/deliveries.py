@@ -168,7 +168,8 @@ def _host_line(attempts: list[Row], row: Row) -> None:
     same = attempt["phase"] == last["phase"] == "RCPT" and _same_host(last, row) and _near(last, row)
     if not same or last is attempt:
         attempts.append(attempt)
-    attempts[-1]["refused"].add(text)
+    if attempt["phase"] == "RCPT":
+        attempts[-1]["refused"].add(text)
 
 
 def _address_line(attempts: list[Row], row: Row) -> None:
