@@ -59,7 +59,8 @@ def time_sequence(packets: pd.DataFrame, stalls: pd.DataFrame, *, ax: Axes | Non
     _stall(ax, stall)
     _segments(ax, shown[sender & ~icmp], names[0])
     _answers(ax, shown[~sender & ~icmp], stall, names[1])
-    _marks(ax, shown[icmp].assign(y=0.98 * ax.get_ylim()[1]), "d", ORANGE, "ICMP error")
+    bottom, top = ax.get_ylim()
+    _marks(ax, shown[icmp].assign(y=bottom + 0.97 * (top - bottom)), "d", ORANGE, "ICMP error")
     _legend(ax)
     ax.set_label(_stall_in_words(stall, _title(ax, shown[sender & ~icmp])))
     return ax
@@ -151,10 +152,11 @@ def _text(text: object) -> str:
 
 
 def _legend(ax: Axes) -> None:
-    place = (0.5, 0.0)
-    ax.legend(
-        loc="upper center", bbox_to_anchor=place, borderaxespad=4.5, ncols=2, frameon=False, fontsize="small"
+    """Put the legend below the axis, where it hides nothing."""
+    legend = ax.legend(
+        loc="upper center", bbox_to_anchor=(0.5, 0), borderaxespad=4.5, ncols=2, fontsize="small"
     )
+    legend.set_frame_on(False)
 
 
 # The time-sequence diagram
@@ -199,19 +201,13 @@ def _answers(ax: Axes, received: pd.DataFrame, stall: pd.Series, name: str) -> N
         until = acks.tail(1).assign(seconds=ax.get_xlim()[1])
         line = pd.concat([acks, until])[["seconds", "y"]].astype(float)
         label = f"{name}: acknowledged up to here"
-        ax.step(
-            line["seconds"],
-            line["y"],
-            "|-",
-            markevery=slice(len(acks)),
-            where="post",
-            color=GREEN,
-            label=label,
-        )
+        (steps,) = ax.step(line["seconds"], line["y"], "|-", where="post", color=GREEN, label=label)
+        steps.set_markevery(slice(len(acks)))
     _bars(ax, blocks, PURPLE, f"_{name}: SACK")
     _marks(ax, blocks.assign(y=blocks["relative_seq"]), "+", PURPLE, f"{name}: SACK, got this part")
     _marks(ax, acks[acks["tcp_len"] > 0], "v", GREEN, f"{name}: data the other way")
-    _closes(ax, acks, name)
+    # A RST that answers an ACK acknowledges nothing itself (RFC 9293 3.10.7.1).
+    _closes(ax, received.assign(y=received["relative_ack"].fillna(stall["relative_seq"])), name)
 
 
 def _sack_blocks(acks: pd.DataFrame, stall: pd.Series) -> pd.DataFrame:

@@ -75,14 +75,14 @@ def render(
     ------
     ReportError
         If a step of the notebook failed (the report is written, and says so at its top), if there is no
-        chromium for a PDF, or if it fails.
+        chromium for a PDF, if it fails, or if the name of an input is not UTF-8.
     OSError
         If `output` cannot be written.
     """
     output = Path(output)
     browser = _browser(output) if output.suffix.lower() == ".pdf" else None
     output.parent.mkdir(parents=True, exist_ok=True)
-    executed = run(find("1-incident"), inputs=[os.fspath(i) for i in inputs], **filters)
+    executed = run(find("1-incident"), inputs=[_name(path) for path in inputs], **filters)
     page = to_html(executed)
     if browser:
         _print(browser, page, output)
@@ -132,6 +132,16 @@ def to_html(notebook: NotebookNode) -> str:
     exporter.register_filter("printable", printable)
     page, _ = exporter.from_notebook_node(notebook, {"failure": _failure(notebook)})
     return page
+
+
+def _name(path: str | os.PathLike[str]) -> str:
+    """Return `path` as a parameter: a notebook is UTF-8, a file name need not be."""
+    name = os.fspath(path)
+    if not name.isascii() and os.fsencode(name) != name.encode("utf-8", "replace"):
+        raise ReportError(
+            f"{name}: the name is not UTF-8 and cannot be handed to the notebook; rename the file."
+        )
+    return name
 
 
 def _outputs(notebook: NotebookNode) -> list[NotebookNode]:

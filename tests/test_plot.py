@@ -145,6 +145,18 @@ def test_closing_and_icmp_are_marked():
     assert [x for x, _ in points(ax, "ICMP error")] == [0.01]
 
 
+def test_a_reset_that_acknowledges_nothing_is_marked_too():
+    ax = plot.time_sequence(packets((2.0, "reverse", 1, pd.NA, 0, {"flags": RST})), stalls())
+    assert points(ax, "server: RST") == [(1, 101)]
+
+
+def test_icmp_stands_inside_the_picture_far_down_the_stream():
+    error = packets((1.5, "reverse", pd.NA, pd.NA, pd.NA, {"icmp_type": 3}))
+    ax = plot.time_sequence(error, stalls(relative_seq=2_000_000_000))
+    bottom, top = ax.get_ylim()
+    assert bottom < points(ax, "ICMP error")[0][1] < top
+
+
 def test_the_picture_is_about_the_stall():
     ax = plot.time_sequence(STUCK, stalls())
     bottom, top = ax.get_ylim()

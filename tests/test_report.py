@@ -1,6 +1,7 @@
 """The report: one page that works alone, opened in a real browser too."""
 
 import json
+import os
 import re
 import shutil
 from pathlib import Path
@@ -145,6 +146,11 @@ def test_a_notebook_whose_python_is_killed_is_told_in_a_sentence(tmp_path):
     nbformat.write(made, tmp_path / "killed.ipynb")
     with pytest.raises(report.ReportError, match=r"^killed\.ipynb: its Python ended .* enough memory\?$"):
         report.run(tmp_path / "killed.ipynb")
+
+
+def test_a_file_name_that_is_no_utf_8_is_refused_in_a_sentence(tmp_path):
+    with pytest.raises(report.ReportError, match="the name is not UTF-8"):
+        report.render([os.fsdecode(b"/tmp/main\xe9log")], tmp_path / "a.html")
 
 
 def test_the_notebook_is_found():
