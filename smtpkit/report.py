@@ -137,10 +137,12 @@ def to_html(notebook: NotebookNode) -> str:
 def _name(path: str | os.PathLike[str]) -> str:
     """Return `path` as a parameter: a notebook is UTF-8, a file name need not be."""
     name = os.fspath(path)
-    if not name.isascii() and os.fsencode(name) != name.encode("utf-8", "replace"):
+    try:
+        name.encode()
+    except UnicodeEncodeError as error:
         raise ReportError(
-            f"{name}: the name is not UTF-8 and cannot be handed to the notebook; rename the file."
-        )
+            f"{name}: the name is not UTF-8, as a notebook needs it; rename the file."
+        ) from error
     return name
 
 
