@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from smtpkit import tables
@@ -76,41 +77,56 @@ def path_mtu(sizes: pd.DataFrame, connections: pd.DataFrame, stalls: pd.DataFram
     """
     ends = connections[["capture", "stream", "client", "server"]]
     sizes, stalls = (frame.merge(ends, on=["capture", "stream"]) for frame in (sizes, stalls))
-    mss = connections[["mss_client", "mss_server"]].min(axis="columns").astype("Int64")
-    connections = connections.assign(mss=mss)
-    silent = dict(list(stalls.groupby(_PATH)))
-    rows = []
-    for path, group in sizes.groupby(_PATH, observed=True):
-        same = (connections[_PATH[:3]] == list(path[:3])).all(axis="columns")
-        rows.append(_bracket(path, group, connections[same], silent.get(path, stalls.iloc[:0])))
+    found = _announced(sizes, connections)
+    found["delivered"] = sizes[sizes["delivered"] > 0].groupby(_PATH)["ip_len"].max()
+    found["delivered_above"] = found["delivered"].mask(found["delivered"].notna(), 0)
+    found["inferred"] = False
+    rows = found.reset_index().to_dict("records")
+    suspects = _suspects(sizes, stalls)
+    for row in rows:
+        if (path := tuple(row[name] for name in _PATH)) in suspects:
+            row |= _bracket(row, *(_of_path(frame, path) for frame in (sizes, stalls)))
     return tables.from_rows(rows, "path_mtu")
 
 
-def _bracket(
-    path: tuple[Any, ...], sizes: pd.DataFrame, connections: pd.DataFrame, stalls: pd.DataFrame
-) -> dict[str, Any]:
-    direction = path[3]
-    headers = _HEADERS[6 if ":" in path[1] else 4]
-    full = connections["mss"].max() + headers
-    too_big, next_hop = f"too_big_{direction}", f"next_hop_mtu_{direction}"
-    row = {
-        **dict(zip(_PATH, path, strict=True)),
-        "mss": full - headers,
-        "full_size": full,
-        "too_big": connections[too_big].sum(),
-        "next_hop_mtu": connections[next_hop].where(connections[next_hop] > 0).min(),
-        "fragments": connections[f"fragments_{direction}"].sum(),
-        "inferred": False,
-    }
+def _announced(sizes: pd.DataFrame, connections: pd.DataFrame) -> pd.DataFrame:
+    """Return, for each path that carried data, what the handshakes, ICMP and fragments say of it."""
+    pieces = []
+    for direction in ("forward", "reverse"):
+        named = connections[f"next_hop_mtu_{direction}"]
+        paths = connections.assign(direction=direction, named=named.where(named > 0)).groupby(_PATH)
+        piece = pd.DataFrame({"mss": paths[["mss_client", "mss_server"]].max().min(axis="columns")})
+        piece["too_big"] = paths[f"too_big_{direction}"].sum()
+        piece["next_hop_mtu"] = paths["named"].min()
+        piece["fragments"] = paths[f"fragments_{direction}"].sum()
+        pieces.append(piece)
+    found = pd.concat(pieces).astype({"mss": "Int64"})
+    found = found.loc[found.index.isin(sizes.set_index(_PATH).index)].sort_index()
+    six = found.index.get_level_values("client").str.contains(":", regex=False)
+    return found.assign(full_size=found["mss"] + np.where(six, _HEADERS[6], _HEADERS[4]))
+
+
+def _suspects(sizes: pd.DataFrame, stalls: pd.DataFrame) -> set[tuple[Any, ...]]:
+    """Return the paths on which something was lost again and again, or is missing for long."""
+    lost = sizes[(sizes["times_lost"] >= TIMES) & ~sizes["offload"]]
+    missing = stalls[stalls["missing"].fillna(False).astype(bool)]
+    return {path for rows in (lost, missing) for path in rows.groupby(_PATH).groups}
+
+
+def _of_path(frame: pd.DataFrame, path: tuple[Any, ...]) -> pd.DataFrame:
+    same = np.logical_and.reduce([frame[name] == value for name, value in zip(_PATH, path, strict=True)])
+    return frame[same.astype(bool)]
+
+
+def _bracket(row: dict[str, Any], sizes: pd.DataFrame, stalls: pd.DataFrame) -> dict[str, Any]:
     victims = sizes[(sizes["times_lost"] >= TIMES) & ~sizes["offload"]]
     if len(victims):
-        return row | _captured(sizes, victims, stalls)
-    arrived = sizes[sizes["delivered"] > 0]
-    largest = arrived["ip_len"].max()
-    row |= {"delivered": largest, "delivered_above": 0}
-    if _lost_upstream(stalls, full, headers) and not largest >= full:
-        row |= {"lost": full, "inferred": True}
-    return row
+        return _captured(sizes, victims, stalls)
+    full, headers = row["full_size"], row["full_size"] - row["mss"]
+    passes = not pd.isna(row["delivered"]) and row["delivered"] >= full
+    if _lost_upstream(stalls, full, headers) and not passes:
+        return {"lost": full, "inferred": True}
+    return {}
 
 
 def _captured(sizes: pd.DataFrame, victims: pd.DataFrame, stalls: pd.DataFrame) -> dict[str, Any]:

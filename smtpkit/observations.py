@@ -86,11 +86,18 @@ def observations(incident: Incident) -> pd.DataFrame:
         no message.
     """
     rows = []
+    servers = _smtp_servers(incident)
     for row in incident.path_mtu.itertuples(index=False):
-        path = Path(incident, row)
-        if path.connections["server_port"].isin(SMTP_PORTS).any() or len(path.attempts):
+        if row.server in servers:
+            path = Path(incident, row)
             rows += [_place(path) | found for found in _path_observations(path)]
     return tables.from_rows(rows, "observations")
+
+
+def _smtp_servers(incident: Incident) -> set[str]:
+    """Return the servers on SMTP's ports, and those that the log names."""
+    ends = incident.connections
+    return {*ends.loc[ends["server_port"].isin(SMTP_PORTS), "server"], *incident.attempts["peer"].dropna()}
 
 
 def _place(path: Path) -> dict[str, Any]:
@@ -99,13 +106,14 @@ def _place(path: Path) -> dict[str, Any]:
 
 
 def _path_observations(path: Path) -> Iterator[dict[str, Any]]:
-    yield _oversize_lost(path)
-    yield _smaller_pass(path)
-    if not pd.isna(path.row.lost):
-        for observe in _ABOUT_LOSS:
-            yield observe(path)
-        yield from _connection_observations(path)
-        yield from _message_observations(path)
+    if pd.isna(path.row.lost):
+        sentence = "No packet was sent in vain again and again while smaller ones passed."
+        yield _seen("oversize_lost", False, sentence)
+        return
+    for observe in _ABOUT_LOSS:
+        yield observe(path)
+    yield from _connection_observations(path)
+    yield from _message_observations(path)
 
 
 def _seen(name: str, value: Any, sentence: str, source: str = "") -> dict[str, Any]:
@@ -123,10 +131,6 @@ def _first(rows: pd.DataFrame) -> str:
 
 def _oversize_lost(path: Path) -> dict[str, Any]:
     row, sizes = path.row, path.of("sizes")
-    if pd.isna(row.lost):
-        return _seen(
-            "oversize_lost", False, "No packet was sent in vain again and again while others passed."
-        )
     if row.inferred:
         gap, count = path.stuck["gap"].max(), path.stuck["stream"].nunique()
         sentence = (
@@ -306,6 +310,7 @@ def _several_connections(path: Path) -> dict[str, Any]:
 
 
 _ABOUT_LOSS = (
+    *(_oversize_lost, _smaller_pass),
     *(_oversize_delivered, _fragmentable, _window_closed, _acknowledged, _same_size_repeats),
     *(_smaller_repeat_passed, _too_big_ignored, _too_big_missing, _size_decides),
     *(_other_peer_takes_size, _reply_repeated, _several_connections),

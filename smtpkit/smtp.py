@@ -7,7 +7,8 @@ Payload passes by in batches: `dialogue` keeps the few lines of it that name or 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby
 from typing import Any
 
 import pandas as pd
@@ -83,15 +84,17 @@ def transactions(dialogue: pd.DataFrame, packets: pd.DataFrame) -> pd.DataFrame:
     from_server = lines["direction"] == "reverse"
     lines = lines[from_server == (lines["word"] == "reply")]
     lines = lines.drop_duplicates([*_KEY, "direction", "relative_seq", "word", "text"])
-    rows = [row for _, one in lines.groupby(_KEY, observed=True) for row in _transactions_of(one)]
+    lines = lines.astype(object).where(lines.notna(), None).sort_values(_KEY, kind="stable")
+    every = groupby(lines.itertuples(index=False), key=lambda line: (line.capture, line.stream))
+    rows = [row for _, one in every for row in _transactions_of(one)]
     return tables.from_rows(rows, "transactions")
 
 
-def _transactions_of(lines: pd.DataFrame) -> Iterator[dict[str, Any]]:
+def _transactions_of(lines: Iterable[Any]) -> Iterator[dict[str, Any]]:
     """Yield the transactions of one connection; MAIL ends the one before (RFC 5321 4.1.1.2)."""
     current: dict[str, Any] = {}
     number = 0
-    for line in lines.astype(object).where(lines.notna(), None).itertuples(index=False):
+    for line in lines:
         if line.word == "MAIL" and current:
             yield current
             current = {}

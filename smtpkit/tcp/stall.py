@@ -15,14 +15,22 @@ from smtpkit.tcp.tracking import FIN, KEY, RST, SECOND, SYN, stall_threshold, va
 
 
 class Seen(NamedTuple):
-    """What following SND.UNA needs of a packet; time in ns, sequence numbers relative."""
+    """What a stall needs of a packet; time in ns, `packet` is its row, `seq` and `ack` are relative."""
 
+    packet: int
     time: int
     forward: bool
     seq: int
     ack: int | None
     tcp_len: int
     flags: int
+    header_seq: int
+    ip_len: int
+    window: int
+    window_scale: int | None
+    retransmission: bool
+    offload: bool
+    delivered: bool | None
 
 
 class Silence(NamedTuple):
@@ -58,16 +66,30 @@ def stalls(packets: pd.DataFrame, captures: pd.DataFrame | None = None) -> pd.Da
         Table `stalls`, in order of capture, stream and start.
     """
     tcp = packets[packets["direction"].notna()].sort_values(KEY, kind="stable")
-    time = tcp["time"].astype("int64")
-    columns = (values(tcp[c]) for c in ("relative_seq", "relative_ack", "tcp_len", "flags"))
-    seen = [Seen(*row) for row in zip(time, tcp["direction"] == "forward", *columns, strict=True)]
-    rows = []
+    seen, ends, rows = _seen(tcp), _ends(captures), []
     for start, end in _bounds(tcp):
         connection = seen[start:end]
-        until = _last(tcp["capture"].iloc[start], captures, connection)
-        for silence in _silences(connection, until):
-            rows.append(_stall(tcp.iloc[start:end], silence))
-    return tables.from_rows(rows, "stalls")
+        until = _last(connection, ends.get(tcp["capture"].iloc[start]))
+        rows += [_stall(connection, silence) for silence in _silences(connection, until)]
+    keys = tcp[[*KEY, "file", "frame"]].iloc[[row["packet"] for row in rows]].reset_index(drop=True)
+    return tables.conform(pd.concat([keys, pd.DataFrame(rows)], axis="columns"), "stalls")
+
+
+def _seen(tcp: pd.DataFrame) -> list[Seen]:
+    names = ("relative_seq", "relative_ack", "tcp_len", "flags", "seq", "ip_len", "window", "window_scale")
+    names += ("retransmission", "offload", "delivered")
+    columns = (values(tcp[name]) for name in names)
+    forward = (tcp["direction"] == "forward").tolist()
+    times = tcp["time"].astype("int64").tolist()
+    return [Seen(*row) for row in zip(range(len(tcp)), times, forward, *columns, strict=True)]
+
+
+def _ends(captures: pd.DataFrame | None) -> dict[int, int]:
+    """Return when each capture ended, in ns."""
+    if captures is None:
+        return {}
+    known = captures.dropna(subset="last")
+    return dict(zip(known["capture"].tolist(), known["last"].astype("int64").tolist(), strict=True))
 
 
 def _bounds(tcp: pd.DataFrame) -> Iterator[tuple[int, int]]:
@@ -76,13 +98,10 @@ def _bounds(tcp: pd.DataFrame) -> Iterator[tuple[int, int]]:
     return pairwise([*np.flatnonzero(changes).tolist(), len(tcp)])
 
 
-def _last(capture: Any, captures: pd.DataFrame | None, connection: list[Seen]) -> int:
+def _last(connection: list[Seen], end: int | None) -> int:
     """Return until when the connection was watched: to the capture's end, unless somebody reset it."""
     last = connection[-1]
-    if captures is None or last.flags & RST:
-        return last.time
-    ends = captures.loc[captures["capture"] == capture, "last"]
-    return max(last.time, int(ends.iloc[0].value)) if len(ends.dropna()) else last.time
+    return last.time if end is None or last.flags & RST else max(last.time, end)
 
 
 def _silences(connection: list[Seen], until: int) -> Iterator[Silence]:
@@ -117,50 +136,40 @@ def _follow(connection: list[Seen], forward: bool, threshold: int, until: int) -
         yield Silence(forward, progress, start, until, una, sent_end, False)
 
 
-def _stall(connection: pd.DataFrame, silence: Silence) -> dict[str, Any]:
-    """Return the row of one stall."""
-    time = connection["time"].astype("int64")
-    direction = "forward" if silence.forward else "reverse"
-    mine = connection["direction"] == direction
-    data, before = mine & (connection["tcp_len"] > 0), time <= silence.end
-    start, end = connection["relative_seq"], connection["relative_seq"] + connection["tcp_len"]
-    copies = connection[data & before & (start <= silence.una) & (end > silence.una)]
-    beyond = data & before & (start > silence.una)
-    answers = connection[~mine & before & (time > silence.start)]
-    since = connection[~mine & before & (time > silence.progress)]
-    ended = (
-        "acknowledgment" if silence.acknowledged else _given_up(connection[~mine & (time > silence.start)])
-    )
-    known = connection[data].iloc[:1] if data.any() else connection[mine].iloc[:1]
-    base = int(known["seq"].iloc[0]) - int(known["relative_seq"].iloc[0])
-    first = copies if len(copies) else connection[time >= silence.start]
+def _stall(connection: list[Seen], silence: Silence) -> dict[str, Any]:
+    """Return the row of one stall, without its connection's key."""
+    mine = [p for p in connection if p.forward == silence.forward]
+    other = [p for p in connection if p.forward != silence.forward]
+    data = [p for p in mine if p.tcp_len and p.time <= silence.end]
+    copies = [p for p in data if p.seq <= silence.una < p.seq + p.tcp_len]
+    beyond = [p for p in data if p.seq > silence.una]
+    answers = [p for p in other if p.time > silence.start]
+    first = copies[0] if copies else next(p for p in connection if p.time >= silence.start)
     return {
-        **{key: first[key].iloc[0] for key in ("capture", "stream", "file", "frame")},
-        "direction": direction,
+        "packet": first.packet,
+        "direction": "forward" if silence.forward else "reverse",
         "start": pd.Timestamp(silence.start, tz="UTC"),
         "end": pd.Timestamp(silence.end, tz="UTC"),
         "duration": (silence.end - silence.start) / SECOND,
-        "seq": (base + silence.una) % 2**32,
+        "seq": (mine[0].header_seq - mine[0].seq + silence.una) % 2**32,
         "relative_seq": silence.una,
         "outstanding": silence.sent_end - silence.una,
-        "missing": copies.empty,
-        "gap": (start[beyond].min() if beyond.any() else silence.sent_end) - silence.una
-        if copies.empty
-        else pd.NA,
+        "missing": not copies,
+        "gap": pd.NA if copies else min([p.seq for p in beyond] + [silence.sent_end]) - silence.una,
         **_repeats(copies),
-        "peer_packets": len(answers),
-        "passed": int((connection["delivered"].fillna(False) | copies.empty)[beyond].sum()),
-        "repeated_reply": int((since["retransmission"] & (since["tcp_len"] > 0)).sum()),
-        "window": _window(connection[~mine], time, silence),
-        "ended_by": ended,
+        "peer_packets": sum(p.time <= silence.end for p in answers),
+        "passed": sum(p.delivered or not copies for p in beyond),
+        "repeated_reply": _repeated_replies(other, silence),
+        "window": _window(other, silence),
+        "ended_by": "acknowledgment" if silence.acknowledged else _given_up(answers),
     }
 
 
-def _repeats(copies: pd.DataFrame) -> dict[str, Any]:
+def _repeats(copies: list[Seen]) -> dict[str, Any]:
     """Return how often, how large and how far apart the first unacknowledged byte was sent again."""
-    gaps = [gap / SECOND for gap in copies["time"].astype("int64").diff().dropna()]
+    gaps = [(later.time - earlier.time) / SECOND for earlier, later in pairwise(copies)]
     ratios = [later / earlier for earlier, later in pairwise(gaps) if earlier > 0]
-    sizes = copies["ip_len"][~copies["offload"]].tolist()
+    sizes = [p.ip_len for p in copies if not p.offload]
     return {
         "repeats": max(len(copies) - 1, 0),
         "repeat_ip_len": mode(sizes) if sizes else pd.NA,
@@ -171,13 +180,18 @@ def _repeats(copies: pd.DataFrame) -> dict[str, Any]:
     }
 
 
-def _given_up(answers: pd.DataFrame) -> str:
-    flags = answers["flags"]
-    return "RST" if (flags & RST > 0).any() else "FIN" if (flags & FIN > 0).any() else "silence"
+def _repeated_replies(other: list[Seen], silence: Silence) -> int:
+    since = (p for p in other if silence.progress < p.time <= silence.end)
+    return sum(bool(p.retransmission and p.tcp_len) for p in since)
 
 
-def _window(receiver: pd.DataFrame, time: pd.Series, silence: Silence) -> Any:
-    """Return the receiver's window when the stall began, scaled where both SYNs were seen (RFC 7323 2.3)."""
-    seen = receiver[(time[receiver.index] <= silence.end) & (receiver["flags"] & (SYN | RST) == 0)]
-    scale = receiver["window_scale"].dropna()
-    return int(seen["window"].iloc[-1]) << int(scale.iloc[0] if len(scale) else 0) if len(seen) else pd.NA
+def _given_up(answers: list[Seen]) -> str:
+    flags = [p.flags for p in answers]
+    return "RST" if any(f & RST for f in flags) else "FIN" if any(f & FIN for f in flags) else "silence"
+
+
+def _window(receiver: list[Seen], silence: Silence) -> Any:
+    """Return the receiver's last window of the stall, scaled where its SYN was seen (RFC 7323 2.3)."""
+    windows = [p.window for p in receiver if p.time <= silence.end and not p.flags & (SYN | RST)]
+    scale = next((p.window_scale for p in receiver if p.window_scale is not None), 0)
+    return windows[-1] << min(scale, 14) if windows else pd.NA
