@@ -12,7 +12,7 @@ from typing import Any
 
 import smtpkit
 from smtpkit import findings, tables
-from smtpkit.incident import Incident, InputError, to_tables
+from smtpkit.incident import Incident, InputError, check, to_tables
 from smtpkit.printable import printable
 
 FILTERS = ("timezone", "peer", "host", "message", "since", "until")
@@ -85,10 +85,12 @@ def _filters(asked: argparse.Namespace) -> dict[str, str | None]:
 def _report(asked: argparse.Namespace) -> int:
     from smtpkit import report  # Jupyter is slow to load, and no other command needs it
 
+    check(**_filters(asked))
     output = asked.output or Path("report") / f"{_name(asked.inputs[0])}.html"
     try:
         document = report.render(asked.inputs, output, **_filters(asked))
     except report.ReportError as error:
+        print("\n".join(verdict(error.document) if error.document else []))
         print(f"smtpkit: {printable(error)}", file=sys.stderr)
         return 1
     print("\n".join(verdict(document)))

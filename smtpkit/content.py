@@ -16,11 +16,11 @@ from smtpkit.files import open_input
 
 PIECE = 1 << 16  # bytes read at once, and of a message's head
 
-_ID = r"[0-9][0-9A-Za-z]{5}-(?:[0-9A-Za-z]{6}-[0-9A-Za-z]{2}|[0-9A-Za-z]{11}-[0-9A-Za-z]{4})"
-_NAME = re.compile(rf"({_ID})(?:-D)?", re.ASCII)
-_SPOOL = re.compile(rf"({_ID})-D\n".encode())
+_NAME = re.compile(rf"({tables.MESSAGE_ID})(?:-D)?", re.ASCII)
+_SPOOL = re.compile(rf"({tables.MESSAGE_ID})-D\n".encode())
 _RECEIVED = re.compile(
-    rf"^Received:(?:[^\n]|\n(?=[ \t]))*?\sid ({_ID})(?=[\s;])".encode(), re.IGNORECASE | re.MULTILINE
+    rf"^Received:(?:[^\n]|\n(?=[ \t]))*?\sid ({tables.MESSAGE_ID})(?=[\s;])".encode(),
+    re.IGNORECASE | re.MULTILINE,
 )
 _HEADER = re.compile(rb"[!-9;-~]+[ \t]*:|[ \t]")  # RFC 5322 2.2: a field, or the rest of one that is folded
 _KNOWN = re.compile(

@@ -65,21 +65,19 @@ def healthy(incident: Incident, findings: pd.DataFrame) -> list[str]:
 
 def document(incident: Incident, findings: pd.DataFrame) -> dict[str, Any]:
     """Return the findings as the JSON document of the command line (schema 1)."""
-    skipped = incident.skipped.groupby("file")
-    inputs = []
-    for row in incident.inputs.itertuples(index=False):
-        left_out = skipped.get_group(row.path) if row.path in skipped.groups else incident.skipped.iloc[:0]
-        inputs.append(
-            {
-                **{name: _plain(getattr(row, name)) for name in ("path", "kind", "sha256", "rows")},
-                "skipped": [
-                    *([{"reason": row.error, "count": 1}] if not pd.isna(row.error) else []),
-                    *({"reason": s.reason, "count": int(s.count)} for s in left_out.itertuples()),
-                ],
-            }
-        )
-    rows = [{name: _plain(value) for name, value in row.items()} for row in findings.to_dict("records")]
-    return {"schema": 1, "inputs": inputs, "findings": rows, "healthy": healthy(incident, findings)}
+    skipped = _records(incident.skipped)
+    inputs = [
+        {
+            **{name: row[name] for name in ("path", "kind", "sha256", "rows")},
+            "skipped": [
+                *([{"reason": row["error"], "count": 1}] if row["error"] else []),
+                *({"reason": s["reason"], "count": s["count"]} for s in skipped if s["file"] == row["path"]),
+            ],
+        }
+        for row in _records(incident.inputs)
+    ]
+    found = _records(findings)
+    return {"schema": 1, "inputs": inputs, "findings": found, "healthy": healthy(incident, findings)}
 
 
 # --- weighing -------------------------------------------------------------------------------------------
@@ -89,7 +87,7 @@ def _values(rows: pd.DataFrame) -> dict[str, bool | None]:
     """Return the value of each observation of a path: true if it was seen at any capture point."""
     values: dict[str, bool | None] = {}
     for name, seen in rows.groupby("observation")["value"]:
-        values[name] = True if seen.any() else None if seen.isna().all() else False
+        values[str(name)] = True if seen.any() else None if seen.isna().all() else False
     return values
 
 
@@ -193,12 +191,12 @@ def _where(connections: pd.DataFrame, peer: str) -> dict[str, Any]:
     """Return the connections of a finding, and a Wireshark display filter for them."""
     rows = [
         {
-            "capture": int(one.capture),
-            "stream": int(one.stream),
-            "client": endpoint(one.client, one.client_port),
-            "server": endpoint(one.server, one.server_port),
+            "capture": one["capture"],
+            "stream": one["stream"],
+            "client": endpoint(one["client"], one["client_port"]),
+            "server": endpoint(one["server"], one["server_port"]),
         }
-        for one in connections.itertuples()
+        for one in _records(connections)
     ]
     field = "ipv6.addr" if ":" in peer else "ip.addr"
     ports = sorted(set(connections["client_port"].dropna().astype(int)))
@@ -246,6 +244,11 @@ def _rank(finding: dict[str, Any]) -> tuple[int, int, int]:
         CONFIDENCES.index(finding["confidence"]),
         -len(finding["messages"]),
     )
+
+
+def _records(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return the rows of a table as JSON has them."""
+    return [{str(name): _plain(value) for name, value in row.items()} for row in frame.to_dict("records")]
 
 
 def _plain(value: Any) -> Any:

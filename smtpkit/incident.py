@@ -99,7 +99,7 @@ def load(
     InputError
         A filter or the zone cannot be understood.
     """
-    wanted = Wanted(_address(peer), host, message, _time(since, "since"), _time(until, "until"))
+    wanted = check(timezone=timezone, peer=peer, host=host, message=message, since=since, until=until)
     cached = [Path(path) for path in inputs if (Path(path) / "packets.parquet").is_file()]
     if cached:
         return _narrow(_from_tables(cached[0]), wanted)
@@ -214,7 +214,7 @@ def _rotations(files: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
 
 def _read_logs(
     files: list[dict[str, Any]], timezone: str | None, captured: Captured
-) -> tuple[exim.Log, tuple[str, str]]:
+) -> tuple[exim.Log, tuple[str | None, str]]:
     """Read the logs in the zone given, else in the one that joins best, else in this machine's."""
     paths = [file["path"] for file in files]
     zone = _choose_zone(paths, timezone, captured)
@@ -300,8 +300,9 @@ def _from_tables(folder: Path) -> Incident:
     """Read a folder that `smtpkit tables` wrote."""
     try:
         read = {name: pd.read_parquet(folder / f"{name}.parquet") for name in TABLE_NAMES}
+        frames: dict[str, Any] = {name: _restore(frame, name) for name, frame in read.items()}
         zone = {name: read["inputs"].attrs[name] for name in ("timezone", "timezone_reason")}
-        return Incident(**{name: _restore(frame, name) for name, frame in read.items()}, **zone)
+        return Incident(**frames, **zone)
     except (OSError, ValueError, KeyError) as error:
         raise InputError(
             f"{folder}: not a folder of `smtpkit tables` ({_reason(error)}); write it anew"
@@ -315,6 +316,29 @@ def _restore(frame: pd.DataFrame, name: str) -> pd.DataFrame:
 
 
 # --- filters --------------------------------------------------------------------------------------------
+
+
+def check(
+    *,
+    timezone: str | None = None,
+    peer: str | None = None,
+    host: str | None = None,
+    message: str | None = None,
+    since: str | None = None,
+    until: str | None = None,
+) -> Wanted:
+    """Return the filters of `load`, understood.
+
+    Raises
+    ------
+    InputError
+        One of them, or the zone, cannot be understood.
+    """
+    try:
+        exim.zone(timezone)
+    except exim.LogError as error:
+        raise InputError(str(error)) from error
+    return Wanted(_address(peer), host, message, _time(since, "since"), _time(until, "until"))
 
 
 def _address(text: str | None) -> str | None:

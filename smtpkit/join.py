@@ -8,15 +8,24 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import numpy as np
 import pandas as pd
+
+from smtpkit import tables
 
 QUARTER = pd.Timedelta(minutes=15)
 SECOND = pd.Timedelta(seconds=1)  # what a time stamp without milliseconds leaves out
 NEAR = pd.Timedelta(seconds=5)  # whole-second stamps, DT= that counts the look-ups too
 PROMPT = pd.Timedelta(seconds=30)  # a first attempt follows the arrival, unless the queue is long
 _KEY = ["capture", "stream"]
-_ACCEPTED = r"\bid=([0-9A-Za-z-]{16,23})\b"  # a receiving Exim's own id in its reply
+MOST_TRIES = 50  # transactions that can be told apart by time alone
+_ACCEPTED = rf"\bid=({tables.MESSAGE_ID})\b"  # a receiving Exim's own id in its reply
+# Times of an attempt and of its connection that can lie close together, and how close.
+_TIMES = (
+    ("start", "start", NEAR),
+    ("end", "end", NEAR),
+    ("end", "last_new_forward", NEAR),
+    ("arrival", "start", PROMPT),
+)
 _FEW = 500  # attempts and connections compared for the zone: enough to see the offset that joins best
 
 
@@ -36,10 +45,10 @@ def zone_offset(attempts: pd.DataFrame, connections: pd.DataFrame) -> pd.Timedel
     if pairs.empty:
         return None
     ahead = pd.concat([pairs["end"] - pairs["last_new_forward"], pairs["end"] - pairs["end_of"]])
-    quarters = (ahead / QUARTER).round()
-    close = (ahead - quarters * QUARTER).abs() <= NEAR
+    quarters = (ahead.dt.total_seconds() / QUARTER.total_seconds()).round()
+    close = (ahead.dt.total_seconds() - quarters * QUARTER.total_seconds()).abs() <= NEAR.total_seconds()
     votes = quarters[close & (quarters.abs() <= 4 * 14)].value_counts()
-    return None if votes.empty else votes.index[0] * QUARTER
+    return None if votes.empty else float(votes.index[0]) * QUARTER
 
 
 def join(
@@ -92,8 +101,11 @@ def _open(attempts: pd.DataFrame) -> pd.DataFrame:
 
 
 def _take(attempts: pd.DataFrame, pairs: Iterator[tuple[int, int, int]], how: str) -> None:
-    for row, capture, stream in list(pairs):
-        attempts.loc[row, ["capture", "stream", "matched_by"]] = [capture, stream, how]
+    found = list(pairs)
+    rows = [row for row, _, _ in found]
+    attempts.loc[rows, "capture"] = [capture for _, capture, _ in found]
+    attempts.loc[rows, "stream"] = [stream for _, _, stream in found]
+    attempts.loc[rows, "matched_by"] = how
 
 
 def _by_ports(attempts: pd.DataFrame, connections: pd.DataFrame) -> Iterator[tuple[int, int, int]]:
@@ -101,16 +113,17 @@ def _by_ports(attempts: pd.DataFrame, connections: pd.DataFrame) -> Iterator[tup
     known = _open(attempts).dropna(subset=["client_port"]).reset_index(names="row")
     ends = connections.dropna(subset=["client_port"])
     pairs = known.merge(ends, on="client_port", suffixes=("", "_of"))
+    pairs = pairs.rename(columns={"server": "server_of"})
     pairs = pairs[_same_ends(pairs) & (pairs["end"] >= pairs["start_of"] - SECOND)]
     pairs = pairs.assign(ago=pairs["end"] - pairs["start_of"]).sort_values("ago")
-    for row, one in pairs.groupby("row", sort=False):
-        yield row, one["capture_of"].iloc[0], one["stream_of"].iloc[0]
+    nearest = pairs.drop_duplicates("row")
+    yield from zip(*(nearest[name].tolist() for name in ("row", "capture_of", "stream_of")), strict=True)
 
 
 def _same_ends(pairs: pd.DataFrame) -> pd.Series:
     """Compare addresses; what the log does not say cannot differ."""
     client = (pairs["client"] == pairs["client_of"]).fillna(False) | pairs["client"].isna()
-    return client & ((pairs["peer"] == pairs["server"]).fillna(False) | pairs["peer"].isna())
+    return client & ((pairs["peer"] == pairs["server_of"]).fillna(False) | pairs["peer"].isna())
 
 
 def _last_line(confirmation: pd.Series) -> pd.Series:
@@ -121,12 +134,15 @@ def _last_line(confirmation: pd.Series) -> pd.Series:
 def _by_text(
     attempts: pd.DataFrame, held: pd.DataFrame, captured: pd.Series, logged: pd.Series
 ) -> Iterator[tuple[int, int, int]]:
-    """Yield attempts whose text in the log a transaction of that path holds; several tries go by time."""
-    held = held.assign(text=captured, began=held["start"], client_of=held["client"]).dropna(subset="text")
+    """Yield attempts whose text in the log a transaction of that path holds; several tries go by time.
+
+    A text that very many transactions hold (a bare ``OK``) tells nothing.
+    """
+    held = held.assign(text=captured, began=held["start"], client_of=held["client"], server_of=held["server"])
+    held = held[[*_KEY, "text", "began", "client_of", "server_of"]].dropna(subset="text")
+    held = held[held.groupby("text")["text"].transform("size") <= MOST_TRIES]
     pairs = _open(attempts).drop(columns=_KEY).assign(text=logged).dropna(subset="text")
-    pairs = pairs.reset_index(names="row").merge(
-        held[[*_KEY, "text", "began", "client_of", "server"]], on="text"
-    )
+    pairs = pairs.reset_index(names="row").merge(held, on="text")
     pairs = pairs[_same_ends(pairs) & (pairs["end"] >= pairs["began"] - SECOND)]
     yield from _one_to_one(pairs.assign(cost=pairs["end"] - pairs["began"]))
 
@@ -142,19 +158,39 @@ def _by_time(
     left = _open(attempts).drop(columns=_KEY).reset_index(names="row")
     left = left.merge(messages[["message_id", "arrival"]], on="message_id", how="left")
     left["first"] = ~attempts.duplicated(["message_id", "peer"])[left["row"]].to_numpy()
-    pairs = left.merge(ends, how="cross", suffixes=("", "_of"))
+    pairs = pd.concat([_near(left, ends, *times) for times in _TIMES]).drop_duplicates(["row", *_KEY])
     pairs = pairs[_same_ends(pairs) & (pairs["start_of"] <= pairs["end"] + SECOND)]
     yield from _one_to_one(pairs.assign(cost=_distance(pairs)).dropna(subset="cost"))
+
+
+def _near(
+    left: pd.DataFrame, ends: pd.DataFrame, ours: str, theirs: str, within: pd.Timedelta
+) -> pd.DataFrame:
+    """Pair attempts and connections of the same server, else client, whose times are about `within` apart.
+
+    Both are put into spans of that length, so that a busy day does not pair everything with everything.
+    """
+    spans = ends.assign(span=ends[theirs].dt.floor(within)).rename(columns=lambda name: f"{name}_of")
+    spans = pd.concat([spans.assign(span=spans["span_of"] + step * within) for step in (-1, 0, 1)])
+    spans = spans.rename(columns={"capture_of": "capture", "stream_of": "stream"})
+    known = left.assign(span=left[ours].dt.floor(within)).dropna(subset="span")
+    return pd.concat(
+        known[known["peer"].notna() == (end == "server")].merge(
+            spans, left_on=[mine, "span"], right_on=[f"{end}_of", "span"]
+        )
+        for mine, end in (("peer", "server"), ("client", "client"))
+    )
 
 
 def _distance(pairs: pd.DataFrame) -> pd.Series:
     """Return how far attempt and connection are apart in time; NaT where too far."""
     begun = (pairs["start"] - pairs["start_of"]).abs()
     ended = (pairs["end"] - pairs["end_of"]).abs()
-    ended = np.minimum(ended, (pairs["end"] - pairs["last_new_forward"]).abs().fillna(ended))
+    quiet = (pairs["end"] - pairs["last_new_forward_of"]).abs().fillna(ended)
+    ended = ended.where(ended < quiet, quiet)
     waited = (pairs["start_of"] - pairs["arrival"]).abs().where(pairs["first"])
     delivered = pairs["outcome"] == "delivered"
-    too_short = delivered & (pairs["bytes_acknowledged_forward"] < pairs["size"])
+    too_short = delivered & (pairs["bytes_acknowledged_forward_of"] < pairs["size"])
     cost = begun.where(begun <= NEAR)
     cost = cost.fillna(ended.where(ended <= NEAR)).where(~delivered | (ended <= NEAR))
     late = waited.where((waited <= PROMPT) & ~delivered & pairs["start"].isna())
@@ -169,11 +205,11 @@ def _one_to_one(pairs: pd.DataFrame) -> Iterator[tuple[int, int, int]]:
     rows: set[int] = set()
     streams: set[tuple[int, int]] = set()
     pairs = pairs.assign(failed=pairs["outcome"] != "delivered").sort_values(["failed", "cost"])
-    for pair in pairs[["row", *_KEY]].itertuples(index=False):
-        if pair.row not in rows and (pair.capture, pair.stream) not in streams:
-            rows.add(pair.row)
-            streams.add((pair.capture, pair.stream))
-            yield tuple(pair)
+    for row, capture, stream in zip(*(pairs[name].tolist() for name in ("row", *_KEY)), strict=True):
+        if row not in rows and (capture, stream) not in streams:
+            rows.add(row)
+            streams.add((capture, stream))
+            yield row, capture, stream
 
 
 def _complete(attempts: pd.DataFrame, connections: pd.DataFrame) -> pd.DataFrame:

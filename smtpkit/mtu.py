@@ -81,12 +81,11 @@ def path_mtu(sizes: pd.DataFrame, connections: pd.DataFrame, stalls: pd.DataFram
     found["delivered"] = sizes[sizes["delivered"] > 0].groupby(_PATH)["ip_len"].max()
     found["delivered_above"] = found["delivered"].mask(found["delivered"].notna(), 0)
     found["inferred"] = False
-    rows = found.reset_index().to_dict("records")
-    suspects = _suspects(sizes, stalls)
-    for row in rows:
-        if (path := tuple(row[name] for name in _PATH)) in suspects:
-            row |= _bracket(row, *(_of_path(frame, path) for frame in (sizes, stalls)))
-    return tables.from_rows(rows, "path_mtu")
+    rows: dict[Any, dict[Any, Any]] = found.to_dict("index")
+    for path in _suspects(sizes, stalls):
+        rows[path] |= _bracket(rows[path], *(_of_path(frame, path) for frame in (sizes, stalls)))
+    named = (dict(zip(_PATH, path, strict=True)) | row for path, row in rows.items())
+    return tables.from_rows(named, "path_mtu")
 
 
 def _announced(sizes: pd.DataFrame, connections: pd.DataFrame) -> pd.DataFrame:
@@ -106,7 +105,7 @@ def _announced(sizes: pd.DataFrame, connections: pd.DataFrame) -> pd.DataFrame:
     return found.assign(full_size=found["mss"] + np.where(six, _HEADERS[6], _HEADERS[4]))
 
 
-def _suspects(sizes: pd.DataFrame, stalls: pd.DataFrame) -> set[tuple[Any, ...]]:
+def _suspects(sizes: pd.DataFrame, stalls: pd.DataFrame) -> set[Any]:
     """Return the paths on which something was lost again and again, or is missing for long."""
     lost = sizes[(sizes["times_lost"] >= TIMES) & ~sizes["offload"]]
     missing = stalls[stalls["missing"].fillna(False).astype(bool)]

@@ -19,9 +19,7 @@ LONGEST_REPLY = 512  # octets, RFC 5321 4.5.3.1.5
 _REPLY = re.compile(rb"(?:^|\n)([2-5]\d\d)[ \r]([^\r\n]{0,512})")
 _MAIL = re.compile(rb"^MAIL FROM:", re.IGNORECASE)
 _BDAT = re.compile(rb"(?:^|\n)BDAT \d+", re.IGNORECASE)
-_MESSAGE_ID = re.compile(
-    rb"\bid ([0-9A-Za-z]{6}-(?:[0-9A-Za-z]{6}-[0-9A-Za-z]{2}|[0-9A-Za-z]{11}-[0-9A-Za-z]{4}))\b"
-)
+_MESSAGE_ID = re.compile(rf"\bid ({tables.MESSAGE_ID})\b".encode())
 _HEAD = 4096  # bytes of a packet in which a Received header is looked for
 _KEY = ["capture", "stream"]
 
@@ -43,8 +41,9 @@ def dialogue(packets: pd.DataFrame, payload: Sequence[bytes]) -> pd.DataFrame:
     """
     places = packets[["capture", "stream", "file", "frame"]]
     found = [(row, word) for row, data in enumerate(payload) if data for word in _words(data)]
-    rows = [places.iloc[row].to_dict() | word for row, word in found]
-    return tables.from_rows(rows, "dialogue")
+    place = places.iloc[[row for row, _ in found]].reset_index(drop=True)
+    words = pd.DataFrame([word for _, word in found])
+    return tables.conform(pd.concat([place, words], axis="columns"), "dialogue")
 
 
 def _words(data: bytes) -> Iterator[dict[str, Any]]:

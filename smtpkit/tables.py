@@ -17,6 +17,9 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 TIME = "datetime64[ns, UTC]"
+# Exim's message id, up to 4.96 and since 4.97 (Exim specification, "Message identification"). It begins with
+# the time in seconds, in base 62: with a digit until the year 2260.
+MESSAGE_ID = r"[0-9][0-9A-Za-z]{5}-(?:[0-9A-Za-z]{6}-[0-9A-Za-z]{2}|[0-9A-Za-z]{11}-[0-9A-Za-z]{4})"
 
 
 class Column(NamedTuple):

@@ -18,7 +18,7 @@ from smtpkit.exim import grammar
 from smtpkit.exim.deliveries import attempts, messages
 from smtpkit.files import open_input
 
-__all__ = ["Log", "LogError", "attempts", "messages", "read_log", "sniff"]
+__all__ = ["Log", "LogError", "attempts", "messages", "read_log", "sniff", "zone"]
 
 Row = dict[str, Any]
 LONGEST = 1 << 20  # bytes of a line, characters of what continues it; Exim itself writes at most 8 KiB
@@ -62,8 +62,8 @@ def read_log(*paths: str | os.PathLike[str], timezone: str | None = None) -> Log
     -----
     Source: Exim specification, chapter "Log files".
     """
-    zone = _zone(timezone)
-    files = [_read_file(os.fspath(path), zone) for path in paths]
+    local = zone(timezone)
+    files = [_read_file(os.fspath(path), local) for path in paths]
     log_lines = tables.concat([lines for lines, _ in files], "log_lines")
     skipped = tables.from_rows([row for _, counts in files for row in counts.rows()], "skipped")
     return Log(log_lines, messages(log_lines), attempts(log_lines), skipped)
@@ -88,7 +88,14 @@ class _Skipped(dict[str, list[int]]):
             yield {"file": self.file, "reason": reason, "count": count, "where": f"line {line}"}
 
 
-def _zone(name: str | None) -> tzinfo | None:
+def zone(name: str | None) -> tzinfo | None:
+    """Return the zone of this name or offset; None is the machine's own.
+
+    Raises
+    ------
+    LogError
+        If there is no such zone.
+    """
     if name is None:
         return None
     if found := re.fullmatch(r"([+-])([01]\d|2[0-3]):?([0-5]\d)", name, re.ASCII):

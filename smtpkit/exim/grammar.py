@@ -11,12 +11,13 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from smtpkit.tables import MESSAGE_ID
+
 # The start of a line: perhaps a syslog prefix (RFC 3164), then time stamp, process, message, flag.
 _STAMP = r"(?:19|20)\d\d-\d\d-\d\d \d\d:\d\d:\d\d(?:\.\d{1,6})?(?: [+-]\d{4})?"
 _SYSLOG = (
     r"(?:<\d{1,3}>)?[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d [^ ]+ exim[^ \[:]*(?:\[(?P<syslog_pid>\d+)\])?: "
 )
-_MESSAGE_ID = r"[0-9A-Za-z]{6}-(?:[0-9A-Za-z]{6}-[0-9A-Za-z]{2}|[0-9A-Za-z]{11}-[0-9A-Za-z]{4})"
 FLAGS = {
     "<=": "arrival",
     "(=": "fakereject",
@@ -29,7 +30,7 @@ FLAGS = {
 }
 HEAD = re.compile(
     rf"(?:{_SYSLOG})?(?P<stamp>{_STAMP})(?= |$)(?: \[(?P<pid>\d+)\](?= |$))?"
-    rf"(?: (?P<message_id>{_MESSAGE_ID})(?= |$)(?: (?P<flag>{'|'.join(map(re.escape, FLAGS))})(?= |$))?)?",
+    rf"(?: (?P<message_id>{MESSAGE_ID})(?= |$)(?: (?P<flag>{'|'.join(map(re.escape, FLAGS))})(?= |$))?)?",
     re.ASCII,
 )
 STARTS_LINE = re.compile(rf"^\0*(?:{_SYSLOG})?{_STAMP} ".encode(), re.MULTILINE)

@@ -36,10 +36,10 @@ def connections(packets: pd.DataFrame) -> pd.DataFrame:
         file=("file", "first"),
         frame=("frame", "first"),
     )
-    parts = [_ends(tcp), _handshake(tcp), _ending(tcp)]
-    parts += [_bytes(tcp, direction) for direction in ("forward", "reverse")]
-    whole = whole.join(parts)
-    whole = whole.join([_around(packets, whole, direction) for direction in ("forward", "reverse")])
+    for part in (_ends(tcp), _handshake(tcp), _ending(tcp), _bytes(tcp, "forward"), _bytes(tcp, "reverse")):
+        whole = whole.join(part)
+    for direction in ("forward", "reverse"):
+        whole = whole.join(_around(packets, whole, direction))
     return tables.conform(whole.reset_index(), "connections")
 
 

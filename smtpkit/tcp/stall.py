@@ -76,8 +76,8 @@ def stalls(packets: pd.DataFrame, captures: pd.DataFrame | None = None) -> pd.Da
 
 
 def _seen(tcp: pd.DataFrame) -> list[Seen]:
-    names = ("relative_seq", "relative_ack", "tcp_len", "flags", "seq", "ip_len", "window", "window_scale")
-    names += ("retransmission", "offload", "delivered")
+    names = ["relative_seq", "relative_ack", "tcp_len", "flags", "seq", "ip_len", "window", "window_scale"]
+    names += ["retransmission", "offload", "delivered"]
     columns = (values(tcp[name]) for name in names)
     forward = (tcp["direction"] == "forward").tolist()
     times = tcp["time"].astype("int64").tolist()

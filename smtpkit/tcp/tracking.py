@@ -152,7 +152,7 @@ def connections_of(packets: pd.DataFrame) -> Iterator[list[Packet]]:
 
 def values(column: pd.Series) -> list[Any]:
     """Return a column as plain Python values, None where it is <NA>."""
-    return column.to_numpy(dtype=object, na_value=None).tolist()
+    return column.astype(object).where(column.notna(), None).tolist()
 
 
 def _client(connection: list[Packet]) -> tuple[str, int]:
