@@ -80,7 +80,7 @@ def test_importing_smtpkit_loads_nothing_heavy():
 def test_environment_yml_equals_pyproject():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     lines = (ROOT / "environment.yml").read_text().splitlines()
-    conda = [line.strip()[2:] for line in lines if re.match(r"  - [a-z0-9-]+[>=]", line)]
+    conda = [line.strip()[2:] for line in lines if re.match(r"  - [a-z0-9_]+[>=]", line)]
     assert conda == [f"python{project['requires-python']}", *project["dependencies"]]
 
 
