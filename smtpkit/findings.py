@@ -2,7 +2,8 @@
 
 One rule for all causes. A cause holds on a path if none of the observations that it requires is false and
 none that excludes it is true. It is `certain` if all required ones are true, all excluding ones false, and at
-least `certain_with` supporting ones true; `possible` if a required one could not be observed; else `likely`.
+least two supporting ones true, a decisive one among them; `possible` if a required one could not be observed;
+else `likely`.
 """
 
 from __future__ import annotations
@@ -14,15 +15,18 @@ import pandas as pd
 
 from smtpkit import tables
 from smtpkit.causes import CAUSES, Case, Cause
-from smtpkit.causes.unexplained import unexplained
+from smtpkit.causes.unexplained import unexplained_attempts, unexplained_connections
 from smtpkit.incident import Incident
 from smtpkit.observations import observations
 from smtpkit.printable import endpoint
+from smtpkit.tcp import SMTP_PORTS
 
 SEVERITIES = ("error", "warn", "note", "chat")
 CONFIDENCES = ("certain", "likely", "possible")
 MOST_PORTS = 30  # in a display filter; beyond, it names the peer alone
+LONGEST_LINE = 512  # octets of a command or reply, RFC 5321 4.5.3.1.4; more is message data
 _PATH = ["peer", "client", "direction"]
+_KEY = ["capture", "stream"]
 
 
 def diagnose(incident: Incident) -> pd.DataFrame:
@@ -47,6 +51,7 @@ def diagnose(incident: Incident) -> pd.DataFrame:
     ]
     found = _merge(found)
     found += _unexplained(incident, found)
+    found += _unlogged(incident, found)
     found.sort(key=_rank)
     return tables.from_rows(found, "findings")
 
@@ -100,14 +105,15 @@ def _confidence(cause: Cause, values: dict[str, bool | None]) -> str:
     if None in [values[name] for name in cause.requires]:
         return "possible"
     sure = all(values.get(name) is False for name in cause.excludes)
-    supported = sum(values.get(name) is True for name in cause.supports)
-    return "certain" if sure and supported >= cause.certain_with else "likely"
+    supports = [name for name in cause.supports if values.get(name)]
+    decided = len(supports) >= 2 and set(supports) & set(cause.decisive)
+    return "certain" if sure and decided else "likely"
 
 
 def _finding(cause: Cause, path: tuple[Any, ...], rows: pd.DataFrame, incident: Incident) -> dict[str, Any]:
     values = _values(rows)
     about_path = rows[rows["stream"].isna()].drop_duplicates(["observation", "value"])
-    connections = incident.connections.merge(rows[["capture", "stream"]].dropna().drop_duplicates())
+    connections = incident.connections[_among(incident.connections, rows.dropna(subset=_KEY))]
     messages = rows["message_id"].dropna().drop_duplicates().tolist()
     case = _case(path, connections, incident)
     return {
@@ -146,10 +152,8 @@ def _severity(
     """Mail stopped: error; mail that came later all the same: warn; no attempt failed: note."""
     if messages:
         return "warn" if set(messages) <= _delivered(incident) else "error"
-    joined = incident.attempts.dropna(subset="stream")[["capture", "stream"]]
-    unlogged = connections[["capture", "stream"]].merge(joined, how="left", indicator=True)
-    unlogged = unlogged[unlogged["_merge"] == "left_only"]
-    return "error" if len(unlogged) and values.get("acknowledged") is False else "note"
+    unlogged = ~_among(connections, incident.attempts.dropna(subset=_KEY))
+    return "error" if unlogged.any() and values.get("acknowledged") is False else "note"
 
 
 def _delivered(incident: Incident) -> set[str]:
@@ -172,7 +176,7 @@ def _statements(rows: pd.DataFrame, cause: Cause, *, true: bool) -> Iterator[dic
 
 # Supporting where they are seen; their absence says nothing.
 _NEUTRAL = {
-    *("smaller_repeat_passed", "too_big_ignored", "too_big_missing", "reply_repeated"),
+    *("tail_passed", "smaller_repeat_passed", "too_big_ignored", "too_big_missing", "reply_repeated"),
     *("other_peer_takes_size", "several_connections"),
 }
 
@@ -222,20 +226,46 @@ def _unexplained(incident: Incident, found: Iterable[dict[str, Any]]) -> Iterato
     attempts = incident.attempts
     failed = attempts[attempts["outcome"] != "delivered"]
     for finding in found:
-        streams = pd.DataFrame(finding["connections"], columns=["capture", "stream"])
-        joined = failed[["capture", "stream"]].merge(streams.drop_duplicates(), how="left", indicator=True)
-        same = failed["peer"] == finding["peer"]
-        explained = (joined["_merge"] == "both").to_numpy() | (
-            same & failed["message_id"].isin(finding["messages"])
-        ).fillna(False).to_numpy(bool)
-        failed = failed[~explained]
+        joined = _among(failed, pd.DataFrame(finding["connections"], columns=_KEY))
+        uncaptured = (failed["peer"] == finding["peer"]) & failed["stream"].isna()
+        alike = (uncaptured & failed["message_id"].isin(finding["messages"])).fillna(False)
+        failed = failed[~joined & ~alike]
     for (peer, client), rows in failed.groupby(["peer", "client"], dropna=False, sort=False):
-        connections = incident.connections.merge(rows[["capture", "stream"]].dropna().drop_duplicates())
+        connections = incident.connections[_among(incident.connections, rows.dropna(subset=_KEY))]
         yield {
-            **unexplained(_plain(peer), _plain(client), rows, incident.captures),
+            **unexplained_attempts(_plain(peer), _plain(client), rows, incident.captures),
             "severity": "warn" if set(rows["message_id"].dropna()) <= _delivered(incident) else "error",
             **_where(connections, str(peer)),
         }
+
+
+def _unlogged(incident: Incident, found: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Yield a finding for the failed connections to each server that no log tells of."""
+    ends = incident.connections
+    ends = ends[
+        ends["server_port"].isin(SMTP_PORTS) & ~ends["server"].isin(incident.attempts["peer"].dropna())
+    ]
+    explained = pd.DataFrame([one for finding in found for one in finding["connections"]], columns=_KEY)
+    stalls, transactions = incident.stalls, incident.transactions
+    stuck = stalls[(stalls["ended_by"] != "acknowledgment") & (stalls["outstanding"] > LONGEST_LINE)]
+    reasons = ends["handshake"].map(_FAILED_HANDSHAKES).astype("string")
+    open_ = _among(ends, transactions[transactions["end"].isna()]) & (ends["ended_how"] != "silence")
+    reasons[open_] = "the connection ended and the message data was not answered"
+    reasons[_among(ends, stuck)] = "data was sent and not acknowledged to the end"
+    failed = ends[reasons.notna() & ~_among(ends, explained)]
+    for (peer, client), rows in failed.groupby(["server", "client"], sort=False):
+        found_here = unexplained_connections(str(peer), str(client), rows, reasons[rows.index])
+        yield {**found_here, "severity": "error", **_where(rows, str(peer))}
+
+
+def _among(rows: pd.DataFrame, keys: pd.DataFrame) -> pd.Series:
+    """Mark the rows whose connection is one of `keys`."""
+    known = set(zip(keys["capture"], keys["stream"], strict=True))
+    pairs = zip(rows["capture"], rows["stream"], strict=True)
+    return pd.Series([pair in known for pair in pairs], index=rows.index, dtype=bool)
+
+
+_FAILED_HANDSHAKES = {"refused": "the SYN was refused", "unanswered": "no answer to the SYN"}
 
 
 def _rank(finding: dict[str, Any]) -> tuple[int, int, int]:

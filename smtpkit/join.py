@@ -17,6 +17,8 @@ SECOND = pd.Timedelta(seconds=1)  # what a time stamp without milliseconds leave
 NEAR = pd.Timedelta(seconds=5)  # whole-second stamps, DT= that counts the look-ups too
 PROMPT = pd.Timedelta(seconds=30)  # a first attempt follows the arrival, unless the queue is long
 _KEY = ["capture", "stream"]
+COMMANDS = 1200  # bytes of commands before the data: EHLO, MAIL, some recipients
+FIRST_WINDOW = 10_000  # bytes that any sender sends without waiting (RFC 6928: 10 segments)
 MOST_TRIES = 50  # transactions that can be told apart by time alone
 _ACCEPTED = rf"\bid=({tables.MESSAGE_ID})\b"  # a receiving Exim's own id in its reply
 # Times of an attempt and of its connection that can lie close together, and how close.
@@ -144,7 +146,7 @@ def _by_text(
     pairs = _open(attempts).drop(columns=_KEY).assign(text=logged).dropna(subset="text")
     pairs = pairs.reset_index(names="row").merge(held, on="text")
     pairs = pairs[_same_ends(pairs) & (pairs["end"] >= pairs["began"] - SECOND)]
-    yield from _one_to_one(pairs.assign(cost=pairs["end"] - pairs["began"]))
+    yield from _one_to_one(pairs.assign(cost=pairs["end"] - pairs["began"], misfit=0))
 
 
 def _by_time(
@@ -153,14 +155,15 @@ def _by_time(
     """Yield attempts by when they began (DT=, else the arrival before a first try) or ended."""
     taken = set(map(tuple, attempts.dropna(subset=["stream"])[_KEY].to_numpy().tolist()))
     free = [key not in taken for key in map(tuple, connections[_KEY].to_numpy().tolist())]
-    columns = ["client", "server", "start", "end", "last_new_forward", "bytes_acknowledged_forward"]
-    ends = connections.loc[free, [*_KEY, *columns]]
+    columns = ["client", "server", "start", "end", "last_new_forward"]
+    ends = connections.loc[free, [*_KEY, *columns, "bytes_sent_forward", "bytes_acknowledged_forward"]]
     left = _open(attempts).drop(columns=_KEY).reset_index(names="row")
     left = left.merge(messages[["message_id", "arrival"]], on="message_id", how="left")
     left["first"] = ~attempts.duplicated(["message_id", "peer"])[left["row"]].to_numpy()
     pairs = pd.concat([_near(left, ends, *times) for times in _TIMES]).drop_duplicates(["row", *_KEY])
     pairs = pairs[_same_ends(pairs) & (pairs["start_of"] <= pairs["end"] + SECOND)]
-    yield from _one_to_one(pairs.assign(cost=_distance(pairs)).dropna(subset="cost"))
+    pairs = pairs.assign(cost=_distance(pairs), misfit=_misfit(pairs))
+    yield from _one_to_one(pairs[pairs["misfit"] < 3].dropna(subset="cost"))
 
 
 def _near(
@@ -190,11 +193,30 @@ def _distance(pairs: pd.DataFrame) -> pd.Series:
     ended = ended.where(ended < quiet, quiet)
     waited = (pairs["start_of"] - pairs["arrival"]).abs().where(pairs["first"])
     delivered = pairs["outcome"] == "delivered"
-    too_short = delivered & (pairs["bytes_acknowledged_forward_of"] < pairs["size"])
     cost = begun.where(begun <= NEAR)
     cost = cost.fillna(ended.where(ended <= NEAR)).where(~delivered | (ended <= NEAR))
     late = waited.where((waited <= PROMPT) & ~delivered & pairs["start"].isna())
-    return cost.fillna(late).mask(too_short.fillna(False).astype(bool))
+    return cost.fillna(late)
+
+
+def _misfit(pairs: pd.DataFrame) -> pd.Series:
+    """Grade how badly the bytes of a connection fit an attempt: 0 well, 1 with TLS perhaps, 2 hardly, 3 not.
+
+    What was delivered was acknowledged, all of it. Of what failed, Exim's "bytes written" and the commands
+    before it are what the connection sent, unless the network took less than a first window.
+    """
+    sent, acknowledged = pairs["bytes_sent_forward_of"], pairs["bytes_acknowledged_forward_of"]
+    more = sent - pairs["bytes_written"]
+    close = more.between(0, COMMANDS) | pairs["bytes_written"].isna()
+    loose = (more <= 4 * COMMANDS + sent / 16) & (sent >= pairs["bytes_written"].clip(upper=FIRST_WINDOW))
+    grade = pd.Series(2, index=pairs.index).mask(_true(loose), 1).mask(_true(close), 0)
+    short = (acknowledged < sent) | (acknowledged < pairs["size"])
+    delivered = pairs["outcome"] == "delivered"
+    return grade.where(~delivered, 0).mask(_true(delivered & short), 3)
+
+
+def _true(values: pd.Series) -> pd.Series:
+    return values.fillna(False).astype(bool)
 
 
 def _one_to_one(pairs: pd.DataFrame) -> Iterator[tuple[int, int, int]]:
@@ -204,7 +226,7 @@ def _one_to_one(pairs: pd.DataFrame) -> Iterator[tuple[int, int, int]]:
     """
     rows: set[int] = set()
     streams: set[tuple[int, int]] = set()
-    pairs = pairs.assign(failed=pairs["outcome"] != "delivered").sort_values(["failed", "cost"])
+    pairs = pairs.assign(failed=pairs["outcome"] != "delivered").sort_values(["failed", "misfit", "cost"])
     for row, capture, stream in zip(*(pairs[name].tolist() for name in ("row", *_KEY)), strict=True):
         if row not in rows and (capture, stream) not in streams:
             rows.add(row)

@@ -41,11 +41,20 @@ def sizes(packets: pd.DataFrame) -> pd.DataFrame:
     arrived = data["delivered"].fillna(False) & single & ~data["offload"]
     lost = ~data["delivered"].fillna(True) & ~data["offload"]
     by = [*_KEY, "ip_len", "offload"]
-    counted = data.assign(arrived=arrived, lost=lost).groupby(by, observed=True)
+    beyond = data["beyond_unscaled_window"]
+    marks = {
+        "arrived": arrived,
+        "lost": lost,
+        "arrived_beyond": arrived & beyond,
+        "lost_within": lost & ~beyond,
+    }
+    counted = data.assign(**marks).groupby(by, observed=True)
     found = counted.agg(
         sent=("time", "size"),
         delivered=("arrived", "sum"),
         lost=("lost", "sum"),
+        delivered_beyond_window=("arrived_beyond", "sum"),
+        lost_within_window=("lost_within", "sum"),
         df=("df", "all"),
         file=("file", "first"),
     )
@@ -124,7 +133,8 @@ def _bracket(row: dict[str, Any], sizes: pd.DataFrame, stalls: pd.DataFrame) -> 
     full, headers = row["full_size"], row["full_size"] - row["mss"]
     passes = not pd.isna(row["delivered"]) and row["delivered"] >= full
     if _lost_upstream(stalls, full, headers) and not passes:
-        return {"lost": full, "inferred": True}
+        df = sizes["df"].all() if sizes["df"].notna().any() else pd.NA  # a socket sets it on all or none
+        return {"lost": full, "inferred": True, "df": df}
     return {}
 
 

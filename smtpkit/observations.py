@@ -37,8 +37,12 @@ NAMES = {
     "other_peer_takes_size": "another server takes packets of that size from the same host",
     "reply_repeated": "the other side repeated its last reply",
     "several_connections": "several connections show the same",
+    "tail_passed": "on the connections that stand still, smaller packets behind the lost ones were delivered",
+    "smaller_lost": "on the connections that stand still, smaller packets were lost as well",
+    "unscaled_window": "what was lost lies beyond the receiver's unscaled window, what was delivered within",
     "stalled_oversize": "this connection stands still at such a packet",
     "failed_oversize": "this message failed on such a connection",
+    "failed_alike": "this message is no smaller and failed at the same point, outside the capture",
 }
 
 
@@ -261,6 +265,48 @@ def _icmp_visible(path: Path) -> bool:
     return named or bool((here["ip_protocol"] == protocol).any())
 
 
+def _tail_passed(path: Path) -> dict[str, Any]:
+    passed = path.stuck[path.stuck["passed"] > 0]
+    count = int(passed["passed"].sum())
+    sentence = (
+        f"On {_number(passed['stream'].nunique(), 'stuck connection')} "
+        f"{_number(count, 'smaller packet')} behind the lost ones arrived."
+        if count
+        else "No smaller packet behind the lost ones is known to have arrived."
+    )
+    return _seen("tail_passed", bool(count), sentence, _first(passed))
+
+
+def _smaller_lost(path: Path) -> dict[str, Any]:
+    known = path.stuck.dropna(subset="not_passed")
+    lost = known[(known["not_passed"] > 0) & (known["passed"] == 0)]
+    passed = known[known["passed"] > 0]
+    if known.empty:
+        return _seen(
+            "smaller_lost", pd.NA, "Whether smaller packets behind the lost ones died: without SACK."
+        )
+    sentence = (
+        f"On {_number(lost['stream'].nunique(), 'stuck connection')} smaller packets, too, never arrived."
+        if len(lost) > len(passed)
+        else "Smaller packets behind the lost ones were not lost."
+    )
+    return _seen("smaller_lost", len(lost) > len(passed), sentence, _first(lost))
+
+
+def _unscaled_window(path: Path) -> dict[str, Any]:
+    sizes, direction = path.of("sizes"), path.row.direction
+    scale = path.connections["window_scale_server" if direction == "forward" else "window_scale_client"]
+    if not (scale > 0).any() or path.row.inferred:
+        return _seen("unscaled_window", False, "The receiver's window is not known to be scaled.")
+    within, beyond = sizes["lost_within_window"].sum(), sizes["delivered_beyond_window"].sum()
+    sentence = (
+        f"{_number(beyond, 'packet')} beyond the unscaled window arrived, {within} within were lost."
+        if within or beyond
+        else "What was lost ends beyond the receiver's window taken without its scale, what arrived does not."
+    )
+    return _seen("unscaled_window", not within and not beyond, sentence)
+
+
 def _size_decides(path: Path) -> dict[str, Any]:
     tried = path.attempts.dropna(subset="size")
     passed, failed = (tried[tried["outcome"].isin(o)] for o in (["delivered"], ["deferred", "failed"]))
@@ -314,6 +360,7 @@ _ABOUT_LOSS = (
     *(_oversize_delivered, _fragmentable, _window_closed, _acknowledged, _same_size_repeats),
     *(_smaller_repeat_passed, _too_big_ignored, _too_big_missing, _size_decides),
     *(_other_peer_takes_size, _reply_repeated, _several_connections),
+    *(_tail_passed, _smaller_lost, _unscaled_window),
 )
 
 
@@ -328,12 +375,21 @@ def _connection_observations(path: Path) -> Iterator[dict[str, Any]]:
 
 
 def _message_observations(path: Path) -> Iterator[dict[str, Any]]:
-    failed = path.attempts[path.attempts["outcome"] != "delivered"].dropna(subset=["stream", "message_id"])
-    failed = failed[(failed["capture"] == path.row.capture) & failed["stream"].isin(path.stuck["stream"])]
-    for attempt in failed.itertuples(index=False):
-        sentence = f"Failed at {attempt.end:%F %T} UTC ({attempt.error}, {attempt.phase})."
-        seen = _seen("failed_oversize", True, sentence, f"{attempt.file} line {attempt.line}")
-        yield seen | {"stream": attempt.stream, "message_id": attempt.message_id}
+    failed = path.attempts[path.attempts["outcome"] != "delivered"].dropna(subset="message_id")
+    captured = (failed["capture"] == path.row.capture) & failed["stream"].isin(path.stuck["stream"])
+    stuck = failed[captured.fillna(False).astype(bool)]
+    for name, attempts in (("failed_oversize", stuck), ("failed_alike", _alike(failed, stuck))):
+        attempt: Any
+        for attempt in attempts.itertuples(index=False):
+            sentence = f"Failed at {attempt.end:%F %T} UTC ({attempt.error}, {attempt.phase})."
+            seen = _seen(name, True, sentence, f"{attempt.file} line {attempt.line}")
+            yield seen | {"stream": attempt.stream, "message_id": attempt.message_id}
+
+
+def _alike(failed: pd.DataFrame, stuck: pd.DataFrame) -> pd.DataFrame:
+    """Return the attempts outside the capture that failed at the same point with messages no smaller."""
+    outside = failed[failed["stream"].isna() & failed["phase"].isin(IN_DATA)]
+    return outside[(outside["size"] >= stuck["size"].min()).fillna(False)]
 
 
 def _number(count: Any, noun: str) -> str:

@@ -133,6 +133,9 @@ TABLES: dict[str, tuple[Column, ...]] = {
         Column("zero_window", "bool", "window 0", source="tcp.analysis"),
         Column("zero_window_probe", "bool", "one byte into a window of 0", source="tcp.analysis"),
         Column("window_full", "bool", "fills the receiver's window", source="tcp.analysis"),
+        Column(
+            "beyond_unscaled_window", "bool", "ends beyond the window as it stands in the header, unscaled"
+        ),
         Column("keep_alive", "bool", "0 or 1 byte before the next sequence number", source="tcp.analysis"),
         Column("offload", "bool", "longer than the MSS allows: segmentation offload joined several packets"),
         Column("delivered", "boolean", "this very copy was acknowledged (ACK or SACK); <NA> if undecidable"),
@@ -190,6 +193,7 @@ TABLES: dict[str, tuple[Column, ...]] = {
             "peer_packets", "Int64", "packets that came back meanwhile: the path still carries small ones"
         ),
         Column("passed", "Int64", "smaller data packets beyond it that were SACKed or captured meanwhile"),
+        Column("not_passed", "Int64", "smaller ones that were not, though SACK was agreed on; else <NA>"),
         Column("repeated_reply", "Int64", "packets that the other side repeated meanwhile (its 354)"),
         Column("window", "Int64", "receiver's window during the stall, scaled if known", "byte"),
         Column("ended_by", "string", "acknowledgment, FIN, RST (of the receiving side), or silence"),
@@ -205,6 +209,8 @@ TABLES: dict[str, tuple[Column, ...]] = {
         Column("sent", "Int64", "packets of this size that were captured"),
         Column("delivered", "Int64", "of these, copies known to have been delivered and of known wire size"),
         Column("lost", "Int64", "of these, copies known to have been lost"),
+        Column("delivered_beyond_window", "Int64", "of those delivered, beyond the unscaled window"),
+        Column("lost_within_window", "Int64", "of those lost, within the unscaled window"),
         Column("times_lost", "Int64", "largest number of lost copies of one and the same segment"),
         Column("df", "boolean", "all had DF set; <NA> on IPv6"),
         Column("first_lost", TIME, "first lost copy"),
@@ -230,7 +236,7 @@ TABLES: dict[str, tuple[Column, ...]] = {
         Column("broke_at", TIME, "first loss at that size, if all such deliveries were before it"),
         Column("too_big", "Int64", "ICMP too-big messages for this path", source="RFC 1191, RFC 8201"),
         Column("next_hop_mtu", "Int64", "smallest MTU that they name", "byte", "icmp.mtu"),
-        Column("df", "boolean", "the lost packets had DF set; <NA> on IPv6"),
+        Column("df", "boolean", "the lost packets, else all of this direction, had DF set; <NA> on IPv6"),
         Column("fragments", "Int64", "fragments captured in this direction"),
     ),
     # One row for each reply, and for each client packet that starts or names a message. In clear only.

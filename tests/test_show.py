@@ -64,7 +64,7 @@ def test_the_verdict_carries_the_document():
 
 def test_the_verdict_has_two_sentences_and_the_messages():
     text = repr(show.verdict(document(finding(), healthy=["198.51.100.7"])))
-    assert "Fault\n· certain · pmtu black hole" in text
+    assert "Error\n· certain · pmtu black hole" in text
     assert "Large packets vanish.\nIt stopped or delayed 1 message." in text
     assert "1aBcDe-000001-AA" in text
     assert "No fault was found at 198.51.100.7.\nIt serves as a comparison." in text

@@ -25,16 +25,16 @@ class Case:
 class Cause:
     """A cause of failing mail, by the observations that speak for and against it.
 
-    `requires` must all be true and none of `excludes` may be; `supports` add to the confidence: with
-    `certain_with` of them, and nothing that excludes unobservable, the finding is certain. `rules_out` names
-    for each look-alike the observation, and its value, that tell it from this cause.
+    `requires` must all be true and none of `excludes` may be. `supports` add to the confidence; the
+    `decisive` ones among them tell this cause from its nearest look-alike. `rules_out` names for each
+    look-alike the observation, and its value, that tell it from this cause.
     """
 
     code: str
     requires: tuple[str, ...]
     excludes: tuple[str, ...]
     supports: tuple[str, ...]
-    certain_with: int
+    decisive: tuple[str, ...]
     rules_out: dict[str, tuple[str, bool]]
     sentence: Callable[[Case], str]
     parameters: Callable[[Case], dict[str, Any]]

@@ -70,15 +70,16 @@ def _ends(case: Case) -> tuple[str, str]:
 CAUSE = Cause(
     code="pmtu_black_hole",
     requires=("oversize_lost", "smaller_pass"),
-    excludes=("oversize_delivered", "fragmentable", "window_closed"),
+    excludes=("oversize_delivered", "smaller_lost", "unscaled_window", "fragmentable", "window_closed"),
     supports=(
-        *("same_size_repeats", "smaller_repeat_passed", "too_big_ignored", "too_big_missing"),
+        *("same_size_repeats", "tail_passed", "smaller_repeat_passed", "too_big_ignored", "too_big_missing"),
         *("size_decides", "other_peer_takes_size", "reply_repeated", "several_connections"),
     ),
-    certain_with=2,
+    decisive=("tail_passed", "smaller_repeat_passed", "too_big_ignored", "reply_repeated"),
     rules_out={
         "packet_loss": ("oversize_delivered", False),
-        "state_loss": ("smaller_pass", True),
+        "state_loss": ("tail_passed", True),
+        "window_scaling": ("unscaled_window", False),
         "receiver_stall": ("window_closed", False),
         "fragment_loss": ("fragmentable", False),
         "content_pattern_drop": ("several_connections", True),

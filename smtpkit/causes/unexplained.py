@@ -9,7 +9,7 @@ import pandas as pd
 MOST_SHOWN = 5
 
 
-def unexplained(
+def unexplained_attempts(
     peer: str | None, client: str | None, attempts: pd.DataFrame, captures: pd.DataFrame
 ) -> dict[str, Any]:
     """Return the finding for failed attempts at one peer that no cause explains.
@@ -26,24 +26,64 @@ def unexplained(
     kinds = attempts.groupby(["phase", "error"], dropna=False, sort=False).agg(
         count=("error", "size"), file=("file", "first"), line=("line", "first")
     )
-    messages = attempts["message_id"].dropna().drop_duplicates().tolist()
-    named = f"to {peer}" if peer else "to this host"
+    failed = "1 attempt" if len(attempts) == 1 else f"{len(attempts)} attempts"
+    return {
+        **_finding(peer, client),
+        "sentence": f"{failed} {_place(peer)} failed, and no cause that is known here holds.",
+        "messages": attempts["message_id"].dropna().drop_duplicates().tolist(),
+        "evidence": [_kind(kind) for kind in kinds.head(MOST_SHOWN).reset_index().itertuples()],
+        "not_observable": _unseen(attempts, captures),
+    }
+
+
+def unexplained_connections(
+    peer: str, client: str, connections: pd.DataFrame, reasons: pd.Series
+) -> dict[str, Any]:
+    """Return the finding for connections of a capture that failed, where no log tells of the server.
+
+    Parameters
+    ----------
+    peer, client
+        Addresses.
+    connections : DataFrame
+        Table `connections`, the failed ones.
+    reasons : Series
+        What each of them shows, in a few words.
+    """
+    kinds = connections.assign(reason=reasons).groupby("reason", sort=False)
+    count = "1 connection" if len(connections) == 1 else f"{len(connections)} connections"
+    return {
+        **_finding(peer, client),
+        "sentence": f"{count} {_place(peer)} failed, and no cause that is known here holds.",
+        "messages": [],
+        "evidence": [
+            {
+                "sentence": f"{len(rows)} of them: {reason}.",
+                "source": f"{rows['file'].iloc[0]} frame {rows['frame'].iloc[0]}",
+            }
+            for reason, rows in kinds
+        ],
+        "not_observable": ["Which messages were on these connections: there is no log of them."],
+    }
+
+
+def _finding(peer: str | None, client: str | None) -> dict[str, Any]:
     return {
         "peer": peer,
         "clients": [client] if client else [],
         "cause": "unexplained",
         "direction": None,
         "confidence": "possible",
-        "sentence": f"{len(attempts)} attempts {named} failed, and no cause that is known here holds.",
         "parameters": {},
-        "messages": messages,
-        "evidence": [_kind(kind) for kind in kinds.head(MOST_SHOWN).reset_index().itertuples()],
         "against": [],
-        "not_observable": _unseen(attempts, captures),
         "ruled_out": [],
         "next_test": _next_test(peer),
         "remedies": ["Take a capture during the next attempt, with the command above, and run this again."],
     }
+
+
+def _place(peer: str | None) -> str:
+    return f"to {peer}" if peer else "to this host"
 
 
 def _kind(kind: Any) -> dict[str, str]:
@@ -62,7 +102,7 @@ def _unseen(attempts: pd.DataFrame, captures: pd.DataFrame) -> list[str]:
 
 
 def _next_test(peer: str | None) -> str:
-    host = f"host {peer} and (tcp port 25 or tcp port 587) or " if peer else "tcp port 25 or tcp port 587 or "
-    return (
-        f"tcpdump -i any -s 200 -w smtp.pcap '{host}icmp or icmp6 or (ip[6:2] & 0x1fff != 0) or ip6 proto 44'"
-    )
+    mail = "(tcp port 25 or tcp port 587)"
+    host = f"host {peer} and {mail}" if peer else mail
+    around = "icmp or icmp6 or (ip[6:2] & 0x1fff != 0) or ip6 proto 44"
+    return f"tcpdump -i any -n -s 200 -w incident.pcap '{host} or {around}'"

@@ -13,6 +13,8 @@ import pandas as pd
 from smtpkit import tables
 from smtpkit.tcp.tracking import FIN, KEY, RST, SECOND, SYN, stall_threshold, values
 
+TIMES = 3  # repeats of one segment that are no accident
+
 
 class Seen(NamedTuple):
     """What a stall needs of a packet; time in ns, `packet` is its row, `seq` and `ack` are relative."""
@@ -28,6 +30,7 @@ class Seen(NamedTuple):
     ip_len: int
     window: int
     window_scale: int | None
+    sack_permitted: bool | None
     retransmission: bool
     offload: bool
     delivered: bool | None
@@ -77,7 +80,7 @@ def stalls(packets: pd.DataFrame, captures: pd.DataFrame | None = None) -> pd.Da
 
 def _seen(tcp: pd.DataFrame) -> list[Seen]:
     names = ["relative_seq", "relative_ack", "tcp_len", "flags", "seq", "ip_len", "window", "window_scale"]
-    names += ["retransmission", "offload", "delivered"]
+    names += ["sack_permitted", "retransmission", "offload", "delivered"]
     columns = (values(tcp[name]) for name in names)
     forward = (tcp["direction"] == "forward").tolist()
     times = tcp["time"].astype("int64").tolist()
@@ -114,9 +117,13 @@ def _silences(connection: list[Seen], until: int) -> Iterator[Silence]:
 
 
 def _follow(connection: list[Seen], forward: bool, threshold: int, until: int) -> Iterator[Silence]:
-    """Follow SND.UNA of one direction; without any ACK from the other side nothing is known."""
+    """Follow SND.UNA of one direction.
+
+    Without any ACK from the other side, which may just not have been captured, only a segment that is sent
+    again and again tells that none came.
+    """
     sent_end = una = 1
-    fin, start, progress, answered = 2**62, None, 0, False
+    fin, start, progress, answered, repeats = 2**62, None, 0, False, 0
     for packet in connection:
         if packet.flags & (SYN | RST):
             continue
@@ -125,6 +132,7 @@ def _follow(connection: list[Seen], forward: bool, threshold: int, until: int) -
             fin = end if packet.flags & FIN else fin
             sent_end = max(sent_end, min(end, fin))
             start = packet.time if start is None and sent_end > una else start
+            repeats += bool(packet.retransmission and packet.seq <= una < end)
         elif packet.ack is not None:
             answered = True
             if packet.ack > una:
@@ -132,7 +140,7 @@ def _follow(connection: list[Seen], forward: bool, threshold: int, until: int) -
                     yield Silence(forward, progress, start, packet.time, una, sent_end, True)
                 una, progress = packet.ack, packet.time
                 start = packet.time if sent_end > una else None
-    if answered and start is not None and until - start >= threshold:
+    if (answered or repeats >= TIMES) and start is not None and until - start >= threshold:
         yield Silence(forward, progress, start, until, una, sent_end, False)
 
 
@@ -159,6 +167,7 @@ def _stall(connection: list[Seen], silence: Silence) -> dict[str, Any]:
         **_repeats(copies),
         "peer_packets": sum(p.time <= silence.end for p in answers),
         "passed": sum(p.delivered or not copies for p in beyond),
+        "not_passed": _not_passed(connection, copies, beyond),
         "repeated_reply": _repeated_replies(other, silence),
         "window": _window(other, silence),
         "ended_by": "acknowledgment" if silence.acknowledged else _given_up(answers),
@@ -180,6 +189,15 @@ def _repeats(copies: list[Seen]) -> dict[str, Any]:
     }
 
 
+def _not_passed(connection: list[Seen], copies: list[Seen], beyond: list[Seen]) -> Any:
+    """Count smaller packets that were not reported as arrived, where both ends can do so (RFC 2018)."""
+    agreed = [p.sack_permitted for p in connection if p.flags & SYN]
+    sizes = [p.ip_len for p in copies if not p.offload]
+    if not copies or not sizes or len(agreed) < 2 or not all(agreed):
+        return pd.NA
+    return len({p.seq for p in beyond if p.ip_len < min(sizes) and not p.delivered})
+
+
 def _repeated_replies(other: list[Seen], silence: Silence) -> int:
     since = (p for p in other if silence.progress < p.time <= silence.end)
     return sum(bool(p.retransmission and p.tcp_len) for p in since)
@@ -191,7 +209,9 @@ def _given_up(answers: list[Seen]) -> str:
 
 
 def _window(receiver: list[Seen], silence: Silence) -> Any:
-    """Return the receiver's last window of the stall, scaled where its SYN was seen (RFC 7323 2.3)."""
+    """Return the receiver's last window of the stall; unless 0 it takes the SYN's scale (RFC 7323 2.3)."""
     windows = [p.window for p in receiver if p.time <= silence.end and not p.flags & (SYN | RST)]
-    scale = next((p.window_scale for p in receiver if p.window_scale is not None), 0)
-    return windows[-1] << min(scale, 14) if windows else pd.NA
+    scales = [p.window_scale or 0 for p in receiver if p.flags & SYN and p.sack_permitted is not None]
+    if not windows or (windows[-1] and not scales):
+        return pd.NA
+    return windows[-1] and windows[-1] << min(scales[0], 14)

@@ -37,6 +37,7 @@ class Packet(NamedTuple):
     window: int
     tcp_len: int
     window_scale: int | None
+    sack_permitted: bool | None
     sack: str | None
 
 
@@ -65,7 +66,7 @@ class Sender:
         self.ack = -1
         self.ack_time = 0
         self.window = -1
-        self.scale: int | None = None  # None: no SYN seen
+        self.scale: int | None = None  # None: no SYN seen, or its options were cut off
         self.duplicate_acks = 0
         self.probe = ""  # the last packet was a keep_alive or a zero_window_probe
         self.flight: deque[Copy] = deque(maxlen=MOST_IN_FLIGHT)
@@ -140,7 +141,7 @@ def connections_of(packets: pd.DataFrame) -> Iterator[list[Packet]]:
     tcp, rows = tcp.iloc[order], rows[order]
     sources = zip(tcp["src"].astype(object), values(tcp["src_port"]), strict=True)
     targets = zip(tcp["dst"].astype(object), values(tcp["dst_port"]), strict=True)
-    columns = ("seq", "ack", "flags", "window", "tcp_len", "window_scale", "sack")
+    columns = ("seq", "ack", "flags", "window", "tcp_len", "window_scale", "sack_permitted", "sack")
     times = tcp["time"].astype("int64").tolist()
     fields = zip(rows.tolist(), times, sources, targets, *(values(tcp[c]) for c in columns), strict=True)
     every = [Packet(*values) for values in fields]
@@ -219,6 +220,8 @@ def _judge(packet: Packet, me: Sender, other: Sender, seq: int, ack: int, rtt: i
             yield me.probe
         if packet.tcp_len and not control and seq + packet.tcp_len == _window_end(other):
             yield "window_full"
+        if packet.tcp_len and other.scale and 0 <= other.ack < seq + packet.tcp_len - other.window:
+            yield "beyond_unscaled_window"
         if _repeats_ack(packet, me, seq, ack) and not other.probe:
             me.duplicate_acks += 1
             yield "duplicate_ack"
@@ -274,7 +277,7 @@ def _remember(packet: Packet, me: Sender, seq: int, ack: int) -> None:
         if me.next_seq is None or end > me.next_seq:
             me.next_seq, me.next_seq_time = end, packet.time
         me.pass_by(packet.seq)
-    if packet.flags & SYN:
+    if packet.flags & SYN and packet.sack_permitted is not None:
         me.scale = min(packet.window_scale or 0, 14)
     me.window, me.ack, me.ack_time = packet.window, ack, packet.time
 
