@@ -17,14 +17,13 @@ from smtpkit import tables
 from smtpkit.causes import CAUSES, Case, Cause
 from smtpkit.causes.unexplained import unexplained_attempts, unexplained_connections
 from smtpkit.incident import Incident
-from smtpkit.observations import observations
+from smtpkit.observations import LONGEST_LINE, observations
 from smtpkit.printable import endpoint
 from smtpkit.tcp import SMTP_PORTS
 
 SEVERITIES = ("error", "warn", "note", "chat")
 CONFIDENCES = ("certain", "likely", "possible")
 MOST_PORTS = 30  # in a display filter; beyond, it names the peer alone
-LONGEST_LINE = 512  # octets of a command or reply, RFC 5321 4.5.3.1.4; more is message data
 _PATH = ["peer", "client", "direction"]
 _KEY = ["capture", "stream"]
 
@@ -60,6 +59,7 @@ def healthy(incident: Incident, findings: pd.DataFrame) -> list[str]:
     """Return the servers that took mail and have no finding above note."""
     taken = incident.attempts.loc[incident.attempts["outcome"] == "delivered", "peer"]
     ends = incident.connections[incident.connections["client"] != incident.connections["server"]]
+    ends = ends[ends["server_port"].isin(SMTP_PORTS)]
     whole = (ends["bytes_sent_forward"] > 0) & (
         ends["bytes_acknowledged_forward"] >= ends["bytes_sent_forward"]
     )

@@ -175,38 +175,60 @@ class Captured(NamedTuple):
 
 
 def _read_captures(files: list[dict[str, Any]]) -> Captured:
-    captures, packets, lines, skipped = [], [], [], []
-    for number, rotation in enumerate(_rotations(files)):
-        reader = Reader(*(file["path"] for file in rotation), capture=number)
-        try:
-            for batch, payload in tqdm(reader, desc="capture", unit=" batches", disable=None, leave=False):
-                packets.append(batch)
-                lines.append(smtp.dialogue(batch, payload_of(batch, payload)))
-        except CaptureError as error:
-            for file in rotation:
-                file |= {"kind": "other", "error": str(error)}
-        captures.append(reader.captures)
-        skipped.append(reader.skipped)
+    captures: list[pd.DataFrame] = []
+    packets, lines, skipped = [], [], []
+    for rotation in _rotations(files):
+        pieces = [_read_capture(rotation, len(captures))]
+        if _overlap(pieces[0][1]):
+            pieces = [_read_capture([file], len(captures) + n) for n, file in enumerate(rotation)]
+        for capture, batches, dialogue, left_out in pieces:
+            captures.append(capture)
+            packets += batches
+            lines += dialogue
+            skipped.append(left_out)
     analysed = tcp.analysis(tables.concat(packets, "packets"))
     for file in files:
         file["rows"] = int((analysed["file"] == file["path"]).sum())
-    dialogue = tables.concat(lines, "dialogue")
-    connections = tcp.connections(analysed)
     return Captured(
         tables.concat(captures, "captures"),
         analysed,
-        connections,
-        smtp.transactions(dialogue, analysed),
+        tcp.connections(analysed),
+        smtp.transactions(tables.concat(lines, "dialogue"), analysed),
         tables.concat(skipped, "skipped"),
     )
 
 
+def _read_capture(
+    rotation: list[dict[str, Any]], number: int
+) -> tuple[pd.DataFrame, list[pd.DataFrame], list[pd.DataFrame], pd.DataFrame]:
+    """Return the row of `captures`, batches of packets, their dialogue, and what was skipped."""
+    packets, lines = [], []
+    reader = Reader(*(file["path"] for file in rotation), capture=number)
+    try:
+        for batch, payload in tqdm(reader, desc="capture", unit=" batches", disable=None, leave=False):
+            packets.append(batch)
+            lines.append(smtp.dialogue(batch, payload_of(batch, payload)))
+    except CaptureError as error:
+        for file in rotation:
+            file |= {"kind": "other", "error": str(error)}
+    return reader.captures, packets, lines, reader.skipped
+
+
 def _rotations(files: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
-    """Group files of one rotation (tcpdump -C and -G, dumpcap -b): names that differ in digits only."""
+    """Group files that may be one rotation (tcpdump -C, -G, dumpcap -b): names that differ in digits only."""
     groups: dict[str, list[dict[str, Any]]] = {}
     for file in files:
         groups.setdefault(re.sub(r"\d+", "", file["path"]), []).append(file)
     return list(groups.values())
+
+
+def _overlap(packets: list[pd.DataFrame]) -> bool:
+    """Say whether files go over the same time: they are capture points of their own, and no rotation."""
+    spans = [batch.groupby("file", observed=True)["time"].agg(["min", "max"]) for batch in packets]
+    if not spans:
+        return False
+    span = pd.concat(spans).groupby(level=0).agg({"min": "min", "max": "max"}).sort_values("min")
+    return bool((span["min"].iloc[1:].to_numpy() < span["max"].iloc[:-1].to_numpy()).any())
 
 
 # --- logs and messages ----------------------------------------------------------------------------------
@@ -272,7 +294,7 @@ def _assemble(
         connections=connections,
         stalls=stalls,
         sizes=sizes,
-        path_mtu=mtu.path_mtu(sizes, connections, stalls),
+        path_mtu=mtu.path_mtu(sizes, connections, stalls, captures),
         transactions=captured.transactions,
         log_lines=log.log_lines,
         messages=log.messages,
@@ -377,7 +399,7 @@ def _narrow(incident: Incident, wanted: Wanted) -> Incident:
         | {
             "packets": pd.concat([packets[loose], _of_connections(packets, connections)]).sort_index(),
             "connections": connections,
-            "path_mtu": mtu.path_mtu(kept["sizes"], connections, kept["stalls"]),
+            "path_mtu": mtu.path_mtu(kept["sizes"], connections, kept["stalls"], incident.captures),
             "attempts": attempts,
             "log_lines": incident.log_lines[incident.log_lines["message_id"].isin(ids)],
             "messages": incident.messages[incident.messages["message_id"].isin(ids)],

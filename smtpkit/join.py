@@ -16,7 +16,9 @@ QUARTER = pd.Timedelta(minutes=15)
 SECOND = pd.Timedelta(seconds=1)  # what a time stamp without milliseconds leaves out
 NEAR = pd.Timedelta(seconds=5)  # whole-second stamps, DT= that counts the look-ups too
 PROMPT = pd.Timedelta(seconds=30)  # a first attempt follows the arrival, unless the queue is long
+CLOCKS_APART = 3600  # seconds, at most
 _KEY = ["capture", "stream"]
+_ENDS = ["client", "server", "server_port"]
 COMMANDS = 1200  # bytes of commands before the data: EHLO, MAIL, some recipients
 FIRST_WINDOW = 10_000  # bytes that any sender sends without waiting (RFC 6928: 10 segments)
 MOST_TRIES = 50  # transactions that can be told apart by time alone
@@ -70,7 +72,13 @@ def join(
         their ports where the log lacks them.
     """
     joined = attempts.copy()
-    held = transactions.merge(connections[[*_KEY, "client", "server"]], on=_KEY)
+    ahead = _log_ahead(attempts, connections)
+    held = transactions.merge(connections[[*_KEY, "client", "server", "server_port"]], on=_KEY)
+    held = _on_log_clock(held, ahead, ["start"])
+    captured, connections = (
+        connections,
+        _on_log_clock(connections, ahead, ["start", "end", "last_new_forward"]),
+    )
     outgoing = joined["peer"].notna()
     for how, pairs in (
         ("ports", _by_ports(joined, connections)),
@@ -83,7 +91,34 @@ def join(
     ):
         _take(joined, pairs, how)
     _take(joined, _by_time(joined, connections, messages), "time")
-    return _complete(joined, connections)
+    return _complete(joined, captured)
+
+
+def _log_ahead(attempts: pd.DataFrame, connections: pd.DataFrame) -> pd.Series:
+    """Return how far the log's clock is ahead of each capture's, in seconds, where enough deliveries agree.
+
+    Of all differences between the end of a delivery and that of a connection to its server, those of true
+    pairs lie close together. No offset is believed that fewer than three agree on.
+    """
+    ended = attempts[attempts["outcome"] == "delivered"].dropna(subset="end").iloc[:_FEW]
+    pairs = ended.merge(connections.iloc[:_FEW], left_on="peer", right_on="server", suffixes=("", "_of"))
+    seconds = (pairs["end"] - pairs["last_new_forward"]).dt.total_seconds()
+    near = seconds[seconds.abs() <= CLOCKS_APART]
+    return near.groupby(pairs["capture_of"]).apply(_agreed).dropna()
+
+
+def _agreed(seconds: pd.Series) -> float:
+    votes = {
+        centre: int((seconds - centre).abs().le(1.5).sum()) for centre in (0.0, *seconds.round().unique())
+    }
+    best = max(votes, key=lambda centre: votes[centre])
+    centre = 0.0 if 2 * votes[0.0] >= votes[best] else best
+    return float(seconds[(seconds - centre).abs() <= 1.5].median()) if votes[centre] >= 3 else float("nan")
+
+
+def _on_log_clock(frame: pd.DataFrame, ahead: pd.Series, times: list[str]) -> pd.DataFrame:
+    shift = pd.to_timedelta(frame["capture"].map(ahead).astype("Float64").fillna(0.0).astype(float), unit="s")
+    return frame.assign(**{name: frame[name] + shift for name in times})
 
 
 def clock_offset(attempts: pd.DataFrame, connections: pd.DataFrame) -> pd.Series:
@@ -115,7 +150,7 @@ def _by_ports(attempts: pd.DataFrame, connections: pd.DataFrame) -> Iterator[tup
     known = _open(attempts).dropna(subset=["client_port"]).reset_index(names="row")
     ends = connections.dropna(subset=["client_port"])
     pairs = known.merge(ends, on="client_port", suffixes=("", "_of"))
-    pairs = pairs.rename(columns={"server": "server_of"})
+    pairs = pairs.rename(columns={"server": "server_of", "server_port": "server_port_of"})
     pairs = pairs[_same_ends(pairs) & (pairs["end"] >= pairs["start_of"] - SECOND)]
     pairs = pairs.assign(ago=pairs["end"] - pairs["start_of"]).sort_values("ago")
     nearest = pairs.drop_duplicates("row")
@@ -125,7 +160,9 @@ def _by_ports(attempts: pd.DataFrame, connections: pd.DataFrame) -> Iterator[tup
 def _same_ends(pairs: pd.DataFrame) -> pd.Series:
     """Compare addresses; what the log does not say cannot differ."""
     client = (pairs["client"] == pairs["client_of"]).fillna(False) | pairs["client"].isna()
-    return client & ((pairs["peer"] == pairs["server_of"]).fillna(False) | pairs["peer"].isna())
+    server = (pairs["peer"] == pairs["server_of"]).fillna(False) | pairs["peer"].isna()
+    port = pairs["peer_port"].isna() | (pairs["peer_port"] == pairs["server_port_of"]).fillna(False)
+    return client & server & port
 
 
 def _last_line(confirmation: pd.Series) -> pd.Series:
@@ -140,8 +177,8 @@ def _by_text(
 
     A text that very many transactions hold (a bare ``OK``) tells nothing.
     """
-    held = held.assign(text=captured, began=held["start"], client_of=held["client"], server_of=held["server"])
-    held = held[[*_KEY, "text", "began", "client_of", "server_of"]].dropna(subset="text")
+    held = held.assign(text=captured).dropna(subset="text").rename(columns={"start": "began"})
+    held = held[[*_KEY, "text", "began", *_ENDS]].rename(columns={name: f"{name}_of" for name in _ENDS})
     held = held[held.groupby("text")["text"].transform("size") <= MOST_TRIES]
     pairs = _open(attempts).drop(columns=_KEY).assign(text=logged).dropna(subset="text")
     pairs = pairs.reset_index(names="row").merge(held, on="text")
@@ -155,7 +192,7 @@ def _by_time(
     """Yield attempts by when they began (DT=, else the arrival before a first try) or ended."""
     taken = set(map(tuple, attempts.dropna(subset=["stream"])[_KEY].to_numpy().tolist()))
     free = [key not in taken for key in map(tuple, connections[_KEY].to_numpy().tolist())]
-    columns = ["client", "server", "start", "end", "last_new_forward"]
+    columns = [*_ENDS, "start", "end", "last_new_forward"]
     ends = connections.loc[free, [*_KEY, *columns, "bytes_sent_forward", "bytes_acknowledged_forward"]]
     left = _open(attempts).drop(columns=_KEY).reset_index(names="row")
     left = left.merge(messages[["message_id", "arrival"]], on="message_id", how="left")

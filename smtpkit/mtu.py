@@ -67,7 +67,12 @@ def sizes(packets: pd.DataFrame) -> pd.DataFrame:
     return tables.conform(found.fillna({"times_lost": 0}).reset_index(), "sizes")
 
 
-def path_mtu(sizes: pd.DataFrame, connections: pd.DataFrame, stalls: pd.DataFrame) -> pd.DataFrame:
+def path_mtu(
+    sizes: pd.DataFrame,
+    connections: pd.DataFrame,
+    stalls: pd.DataFrame,
+    captures: pd.DataFrame | None = None,
+) -> pd.DataFrame:
     """Bracket the path MTU between the largest packet delivered and the smallest one lost.
 
     Lost means: one segment was sent in vain `TIMES` times, while smaller packets passed in the same period.
@@ -78,6 +83,9 @@ def path_mtu(sizes: pd.DataFrame, connections: pd.DataFrame, stalls: pd.DataFram
     ----------
     sizes, connections, stalls : DataFrame
         The tables of these names, of whole paths.
+    captures : DataFrame, optional
+        Table `captures`: where each was taken. What is in a capture at the receiver has crossed the path, so
+        there only what is missing counts as lost.
 
     Returns
     -------
@@ -91,8 +99,10 @@ def path_mtu(sizes: pd.DataFrame, connections: pd.DataFrame, stalls: pd.DataFram
     found["delivered_above"] = found["delivered"].mask(found["delivered"].notna(), 0)
     found["inferred"] = False
     rows: dict[Any, dict[Any, Any]] = found.to_dict("index")
+    arrived = _at_receiver(captures)
     for path in _suspects(sizes, stalls):
-        rows[path] |= _bracket(rows[path], *(_of_path(frame, path) for frame in (sizes, stalls)))
+        pieces = [_of_path(frame, path) for frame in (sizes, stalls)]
+        rows[path] |= _bracket(rows[path], *pieces, at_receiver=(path[0], path[3]) in arrived)
     named = (dict(zip(_PATH, path, strict=True)) | row for path, row in rows.items())
     return tables.from_rows(named, "path_mtu")
 
@@ -126,9 +136,19 @@ def _of_path(frame: pd.DataFrame, path: tuple[Any, ...]) -> pd.DataFrame:
     return frame[same.astype(bool)]
 
 
-def _bracket(row: dict[str, Any], sizes: pd.DataFrame, stalls: pd.DataFrame) -> dict[str, Any]:
+def _at_receiver(captures: pd.DataFrame | None) -> set[tuple[int, str]]:
+    """Return the captures, and the direction of the packets that had arrived where they were taken."""
+    if captures is None:
+        return set()
+    directions = captures["vantage"].map({"server": "forward", "client": "reverse"})
+    return set(zip(captures["capture"], directions, strict=True))
+
+
+def _bracket(
+    row: dict[str, Any], sizes: pd.DataFrame, stalls: pd.DataFrame, *, at_receiver: bool
+) -> dict[str, Any]:
     victims = sizes[(sizes["times_lost"] >= TIMES) & ~sizes["offload"]]
-    if len(victims):
+    if len(victims) and not at_receiver:
         return _captured(sizes, victims, stalls)
     full, headers = row["full_size"], row["full_size"] - row["mss"]
     passes = not pd.isna(row["delivered"]) and row["delivered"] >= full
@@ -140,23 +160,40 @@ def _bracket(row: dict[str, Any], sizes: pd.DataFrame, stalls: pd.DataFrame) -> 
 
 def _captured(sizes: pd.DataFrame, victims: pd.DataFrame, stalls: pd.DataFrame) -> dict[str, Any]:
     """Return the bracket from packets that are in the capture themselves."""
-    broke_at = victims["first_lost"].min()
+    first, last = victims["first_lost"].min(), victims["last_lost"].max()
     arrived = sizes[sizes["delivered"] > 0]
-    since = arrived[arrived["last_delivered"] >= broke_at]
-    above = victims[~(victims["ip_len"] <= since["ip_len"].max())] if len(since) else victims
+    meanwhile = _meanwhile(arrived, victims)
+    above = victims[~(victims["ip_len"] <= meanwhile["ip_len"].max())] if len(meanwhile) else victims
     lost = (above if len(above) else victims)["ip_len"].min()
-    smaller = arrived[arrived["ip_len"] < lost]
-    # Small packets that nobody acknowledged by number still answer: the server reacts to them.
-    alive = (smaller["last_delivered"] >= broke_at).any() or (stalls["passed"] > 0).any()
-    bigger = arrived[arrived["ip_len"] >= lost]
-    before = len(bigger) > 0 and (bigger["last_delivered"] < broke_at).all()
+    smaller, bigger = arrived[arrived["ip_len"] < lost], arrived[arrived["ip_len"] >= lost]
+    alive = (smaller["last_delivered"] >= first).any() or (stalls["passed"] > 0).any()
     return {
         "delivered": smaller["ip_len"].max(),
         "lost": lost if alive else pd.NA,
-        "delivered_above": bigger["delivered"].sum(),
-        "broke_at": broke_at if before else pd.NaT,
+        "delivered_above": meanwhile.loc[meanwhile["ip_len"] >= lost, "delivered"].sum(),
+        "broke_at": first if (bigger["last_delivered"] < first).any() else pd.NaT,
+        "fixed_at": bigger.loc[bigger["first_delivered"] > last, "first_delivered"].min(),
         "df": sizes.loc[sizes["ip_len"] >= lost, "df"].all() if victims["df"].notna().any() else pd.NA,
     }
+
+
+def _meanwhile(arrived: pd.DataFrame, victims: pd.DataFrame) -> pd.DataFrame:
+    """Return what was delivered while packets were lost: a path may break, and be repaired, in a capture.
+
+    Where most of the connections that lost a size had delivered it before, the path did not break under each
+    of them: it takes that size. A single one may have been there when it broke.
+    """
+    first, last = victims["first_lost"].min(), victims["last_lost"].max()
+    overlaps = (arrived["last_delivered"] >= first) & (arrived["first_delivered"] <= last)
+    earlier = arrived[["stream", "ip_len", "first_delivered"]].merge(
+        victims[["stream", "ip_len", "first_lost"]], on="stream", suffixes=("", "_lost")
+    )
+    before = (earlier["ip_len"] >= earlier["ip_len_lost"]) & (
+        earlier["first_delivered"] < earlier["first_lost"]
+    )
+    torn = arrived["stream"].isin(earlier.loc[before, "stream"])
+    most = 2 * earlier.loc[before, "stream"].nunique() > victims["stream"].nunique()
+    return arrived[overlaps | torn if most else overlaps & ~torn]
 
 
 def _lost_upstream(stalls: pd.DataFrame, full: Any, headers: int) -> bool:

@@ -17,6 +17,8 @@ from smtpkit import tables
 from smtpkit.incident import Incident
 from smtpkit.tcp import SMTP_PORTS
 
+LONGEST_LINE = 512  # octets of a command or reply, RFC 5321 4.5.3.1.4; more is message data
+TO_ACT = pd.Timedelta(seconds=1)  # for an ICMP message to change what its receiver sends
 TIMES = 3  # repeats of one segment that make an observation of their spacing
 EXPONENTIAL = (1.5, 3.0)  # ratio of successive intervals; RFC 6298 5.5 doubles
 IN_DATA = ("sending data block", "end of data", "DATA")
@@ -32,6 +34,7 @@ NAMES = {
     "same_size_repeats": "the same segment was repeated at growing intervals",
     "smaller_repeat_passed": "a smaller repeat of the same bytes was acknowledged",
     "too_big_ignored": "ICMP too-big messages came and had no effect",
+    "too_big_effective": "an ICMP too-big message came, and no packet of that size was sent after it",
     "too_big_missing": "no ICMP too-big message came",
     "size_decides": "all larger messages failed, all smaller ones passed",
     "other_peer_takes_size": "another server takes packets of that size from the same host",
@@ -164,14 +167,18 @@ def _smaller_pass(path: Path) -> dict[str, Any]:
 def _oversize_delivered(path: Path) -> dict[str, Any]:
     row = path.row
     if not row.delivered_above:
-        return _seen("oversize_delivered", False, f"No packet of {row.lost} bytes or more was delivered.")
-    if not pd.isna(row.broke_at):
-        sentence = f"Packets of {row.lost} bytes or more were delivered only before {row.broke_at:%F %T} UTC."
-        return _seen("oversize_delivered", False, sentence)
+        return _seen("oversize_delivered", False, _never_delivered(row))
     sizes = path.of("sizes")
     large = sizes[(sizes["ip_len"] >= row.lost) & (sizes["delivered"] > 0)].iloc[0]
     sentence = f"{row.delivered_above} packets of {row.lost} bytes or more were delivered in the same period."
     return _seen("oversize_delivered", True, sentence, _frame(large["file"], large["frame_delivered"]))
+
+
+def _never_delivered(row: Any) -> str:
+    sentence = f"No packet of {row.lost} bytes or more was delivered"
+    if not pd.isna(row.broke_at):
+        sentence += f" from {row.broke_at:%F %T} UTC on"
+    return sentence + ("." if pd.isna(row.fixed_at) else f" before {row.fixed_at:%F %T} UTC.")
 
 
 def _fragmentable(path: Path) -> dict[str, Any]:
@@ -233,14 +240,32 @@ def _smaller_repeat_passed(path: Path) -> dict[str, Any]:
 
 
 def _too_big_ignored(path: Path) -> dict[str, Any]:
-    row = path.row
+    row, lost = path.row, _lost_after_too_big(path)
     sentence = (
         f"{_number(row.too_big, 'ICMP too-big message')} reached the capture, naming an MTU of "
         f"{row.next_hop_mtu}, and packets of {row.lost} bytes were sent all the same."
     )
-    return _seen(
-        "too_big_ignored", bool(row.too_big), sentence if row.too_big else "No ICMP too-big was ignored."
+    if lost.empty:
+        return _seen("too_big_ignored", False, "No ICMP too-big message was ignored.")
+    return _seen("too_big_ignored", True, sentence, _frame(lost["file"].iloc[0], lost["frame_lost"].iloc[0]))
+
+
+def _too_big_effective(path: Path) -> dict[str, Any]:
+    took = bool(path.row.too_big) and _lost_after_too_big(path).empty
+    sentence = (
+        "After the ICMP too-big message no packet of that size was sent: path MTU discovery works, if late."
+        if took
+        else "No ICMP too-big message took effect."
     )
+    return _seen("too_big_effective", took, sentence)
+
+
+def _lost_after_too_big(path: Path) -> pd.DataFrame:
+    """Return the sizes of which copies were still lost when the ICMP message had had time to act."""
+    first = f"first_too_big_{path.row.direction}"
+    sizes = path.of("sizes").merge(path.connections[["stream", first]], on="stream")
+    late = (sizes["ip_len"] >= path.row.lost) & (sizes["last_lost"] > sizes[first] + TO_ACT)
+    return sizes[late.fillna(False).astype(bool)]
 
 
 def _too_big_missing(path: Path) -> dict[str, Any]:
@@ -296,7 +321,7 @@ def _smaller_lost(path: Path) -> dict[str, Any]:
 def _unscaled_window(path: Path) -> dict[str, Any]:
     sizes, direction = path.of("sizes"), path.row.direction
     scale = path.connections["window_scale_server" if direction == "forward" else "window_scale_client"]
-    if not (scale > 0).any() or path.row.inferred:
+    if not (scale > 0).any():
         return _seen("unscaled_window", False, "The receiver's window is not known to be scaled.")
     within, beyond = sizes["lost_within_window"].sum(), sizes["delivered_beyond_window"].sum()
     sentence = (
@@ -309,6 +334,7 @@ def _unscaled_window(path: Path) -> dict[str, Any]:
 
 def _size_decides(path: Path) -> dict[str, Any]:
     tried = path.attempts.dropna(subset="size")
+    tried = tried[~(tried["end"] < path.row.broke_at) & ~(tried["end"] > path.row.fixed_at)]
     passed, failed = (tried[tried["outcome"].isin(o)] for o in (["delivered"], ["deferred", "failed"]))
     failed = failed[failed["phase"].isin(IN_DATA)]
     if len(failed) < 2 or passed.empty:
@@ -358,7 +384,7 @@ def _several_connections(path: Path) -> dict[str, Any]:
 _ABOUT_LOSS = (
     *(_oversize_lost, _smaller_pass),
     *(_oversize_delivered, _fragmentable, _window_closed, _acknowledged, _same_size_repeats),
-    *(_smaller_repeat_passed, _too_big_ignored, _too_big_missing, _size_decides),
+    *(_smaller_repeat_passed, _too_big_ignored, _too_big_effective, _too_big_missing, _size_decides),
     *(_other_peer_takes_size, _reply_repeated, _several_connections),
     *(_tail_passed, _smaller_lost, _unscaled_window),
 )
@@ -378,7 +404,7 @@ def _message_observations(path: Path) -> Iterator[dict[str, Any]]:
     failed = path.attempts[path.attempts["outcome"] != "delivered"].dropna(subset="message_id")
     captured = (failed["capture"] == path.row.capture) & failed["stream"].isin(path.stuck["stream"])
     stuck = failed[captured.fillna(False).astype(bool)]
-    for name, attempts in (("failed_oversize", stuck), ("failed_alike", _alike(failed, stuck))):
+    for name, attempts in (("failed_oversize", stuck), ("failed_alike", _alike(path, failed, stuck))):
         attempt: Any
         for attempt in attempts.itertuples(index=False):
             sentence = f"Failed at {attempt.end:%F %T} UTC ({attempt.error}, {attempt.phase})."
@@ -386,10 +412,19 @@ def _message_observations(path: Path) -> Iterator[dict[str, Any]]:
             yield seen | {"stream": attempt.stream, "message_id": attempt.message_id}
 
 
-def _alike(failed: pd.DataFrame, stuck: pd.DataFrame) -> pd.DataFrame:
-    """Return the attempts outside the capture that failed at the same point with messages no smaller."""
-    outside = failed[failed["stream"].isna() & failed["phase"].isin(IN_DATA)]
-    return outside[(outside["size"] >= stuck["size"].min()).fillna(False)]
+def _alike(path: Path, failed: pd.DataFrame, stuck: pd.DataFrame) -> pd.DataFrame:
+    """Return the attempts that failed at the same point, where the capture does not show the stall itself.
+
+    Either it ends right after the packets were lost, or their connections are not in it at all: then their
+    messages must be no smaller than those that are.
+    """
+    ends = path.connections
+    sent, acknowledged = (ends[f"bytes_{word}_{path.row.direction}"] for word in ("sent", "acknowledged"))
+    unanswered = ends.loc[sent - acknowledged > LONGEST_LINE, "stream"]
+    open_ = (failed["capture"] == path.row.capture) & failed["stream"].isin(unanswered)
+    unseen = failed["stream"].isna() & (failed["size"] >= stuck["size"].min())
+    others = (open_.fillna(False) | unseen.fillna(False)) & failed["phase"].isin(IN_DATA)
+    return failed[others & ~failed.index.isin(stuck.index)]
 
 
 def _number(count: Any, noun: str) -> str:

@@ -53,6 +53,7 @@ _AROUND = tuple(
     for column in (
         Column(f"too_big_{direction}", "Int64", f"ICMP too-big messages about {direction} packets"),
         Column(f"next_hop_mtu_{direction}", "Int64", "smallest MTU that they name", "byte", "icmp.mtu"),
+        Column(f"first_too_big_{direction}", TIME, "the first of them"),
         Column(f"fragments_{direction}", "Int64", f"later fragments of {direction} packets"),
     )
 )
@@ -232,8 +233,13 @@ TABLES: dict[str, tuple[Column, ...]] = {
         Column("delivered", "Int64", "largest IP packet known to be delivered", "byte"),
         Column("lost", "Int64", "smallest IP packet lost 3 times while smaller ones passed", "byte"),
         Column("inferred", "boolean", "`lost` is full_size: the lost packets were not captured themselves"),
-        Column("delivered_above", "Int64", "data packets of at least `lost` that were delivered"),
-        Column("broke_at", TIME, "first loss at that size, if all such deliveries were before it"),
+        Column(
+            "delivered_above",
+            "Int64",
+            "data packets of at least `lost` delivered in the period of the losses",
+        ),
+        Column("broke_at", TIME, "first loss at that size, where such packets were delivered before"),
+        Column("fixed_at", TIME, "first delivery of that size after the last loss"),
         Column("too_big", "Int64", "ICMP too-big messages for this path", source="RFC 1191, RFC 8201"),
         Column("next_hop_mtu", "Int64", "smallest MTU that they name", "byte", "icmp.mtu"),
         Column("df", "boolean", "the lost packets, else all of this direction, had DF set; <NA> on IPv6"),

@@ -57,7 +57,7 @@ def test_the_bracket_lies_between_the_largest_delivered_and_the_smallest_lost():
 def test_loss_that_hits_large_and_small_is_no_bracket():
     row = bracket(dies(1500), later(passes(1500), 2))
     assert row["delivered_above"] == 1
-    assert pd.isna(row["broke_at"])
+    assert row["fixed_at"] is pd.NaT
 
 
 def test_large_packets_delivered_before_the_path_changed_are_no_contradiction():

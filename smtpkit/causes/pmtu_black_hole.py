@@ -70,7 +70,14 @@ def _ends(case: Case) -> tuple[str, str]:
 CAUSE = Cause(
     code="pmtu_black_hole",
     requires=("oversize_lost", "smaller_pass"),
-    excludes=("oversize_delivered", "smaller_lost", "unscaled_window", "fragmentable", "window_closed"),
+    excludes=(
+        "oversize_delivered",
+        "too_big_effective",
+        "smaller_lost",
+        "unscaled_window",
+        "fragmentable",
+        "window_closed",
+    ),
     supports=(
         *("same_size_repeats", "tail_passed", "smaller_repeat_passed", "too_big_ignored", "too_big_missing"),
         *("size_decides", "other_peer_takes_size", "reply_repeated", "several_connections"),

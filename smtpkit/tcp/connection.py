@@ -123,6 +123,7 @@ def _around(packets: pd.DataFrame, whole: pd.DataFrame, direction: str) -> pd.Da
     )
     found[f"too_big_{direction}"] = too_big.size()
     found[f"next_hop_mtu_{direction}"] = too_big["next_hop_mtu"].min()
+    found[f"first_too_big_{direction}"] = too_big["time"].min()
     found[f"fragments_{direction}"] = later.size()
     return found.fillna({f"too_big_{direction}": 0, f"fragments_{direction}": 0})
 

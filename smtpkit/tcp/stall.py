@@ -34,6 +34,7 @@ class Seen(NamedTuple):
     retransmission: bool
     offload: bool
     delivered: bool | None
+    options_cut: bool
 
 
 class Silence(NamedTuple):
@@ -80,7 +81,8 @@ def stalls(packets: pd.DataFrame, captures: pd.DataFrame | None = None) -> pd.Da
 
 def _seen(tcp: pd.DataFrame) -> list[Seen]:
     names = ["relative_seq", "relative_ack", "tcp_len", "flags", "seq", "ip_len", "window", "window_scale"]
-    names += ["sack_permitted", "retransmission", "offload", "delivered"]
+    names += ["sack_permitted", "retransmission", "offload", "delivered", "options_cut"]
+    tcp = tcp.assign(options_cut=(tcp["frame_len"] - tcp["tcp_len"] > tcp["captured_len"]).fillna(False))
     columns = (values(tcp[name]) for name in names)
     forward = (tcp["direction"] == "forward").tolist()
     times = tcp["time"].astype("int64").tolist()
@@ -193,7 +195,8 @@ def _not_passed(connection: list[Seen], copies: list[Seen], beyond: list[Seen]) 
     """Count smaller packets that were not reported as arrived, where both ends can do so (RFC 2018)."""
     agreed = [p.sack_permitted for p in connection if p.flags & SYN]
     sizes = [p.ip_len for p in copies if not p.offload]
-    if not copies or not sizes or len(agreed) < 2 or not all(agreed):
+    reported = len(agreed) >= 2 and all(agreed) and not any(p.options_cut for p in connection)
+    if not copies or not sizes or not reported:
         return pd.NA
     return len({p.seq for p in beyond if p.ip_len < min(sizes) and not p.delivered})
 
