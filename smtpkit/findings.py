@@ -1,9 +1,9 @@
 """Observations and causes become findings, ranked, with what was ruled out and why.
 
 One rule for all causes. A cause holds on a path if none of the observations that it requires is false and
-none that excludes it is true. It is `certain` if all required ones are true, all excluding ones false, and at
-least two supporting ones true, a decisive one among them; `possible` if a required one could not be observed;
-else `likely`.
+none that excludes it is true. It is `possible` if a required one could not be observed, or no decisive one
+was; `certain` if all excluding ones are false, and two supporting ones true, a decisive one among them; else
+`likely`.
 """
 
 from __future__ import annotations
@@ -102,12 +102,12 @@ def _holds(cause: Cause, values: dict[str, bool | None]) -> bool:
 
 
 def _confidence(cause: Cause, values: dict[str, bool | None]) -> str:
-    if None in [values[name] for name in cause.requires]:
+    decided = any(values.get(name) for name in cause.decisive)
+    if not decided or None in [values[name] for name in cause.requires]:
         return "possible"
     sure = all(values.get(name) is False for name in cause.excludes)
-    supports = [name for name in cause.supports if values.get(name)]
-    decided = len(supports) >= 2 and set(supports) & set(cause.decisive)
-    return "certain" if sure and decided else "likely"
+    supports = sum(values.get(name) is True for name in cause.supports)
+    return "certain" if sure and supports >= 2 else "likely"
 
 
 def _finding(cause: Cause, path: tuple[Any, ...], rows: pd.DataFrame, incident: Incident) -> dict[str, Any]:

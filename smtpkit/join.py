@@ -72,7 +72,10 @@ def join(
         their ports where the log lacks them.
     """
     joined = attempts.copy()
-    ahead = _log_ahead(attempts, connections)
+    if (attempts["end"].dropna().dt.microsecond == 0).all():
+        # Stamps without milliseconds are cut off: half a second later is the better guess.
+        joined, messages = (_later(frame, SECOND / 2) for frame in (joined, messages))
+    ahead = _log_ahead(joined, connections)
     held = transactions.merge(connections[[*_KEY, "client", "server", "server_port"]], on=_KEY)
     held = _on_log_clock(held, ahead, ["start"])
     captured, connections = (
@@ -91,7 +94,13 @@ def join(
     ):
         _take(joined, pairs, how)
     _take(joined, _by_time(joined, connections, messages), "time")
+    joined[["start", "end"]] = attempts[["start", "end"]]
     return _complete(joined, captured)
+
+
+def _later(frame: pd.DataFrame, by: pd.Timedelta) -> pd.DataFrame:
+    times = [name for name in ("start", "end", "arrival") if name in frame]
+    return frame.assign(**{name: frame[name] + by for name in times})
 
 
 def _log_ahead(attempts: pd.DataFrame, connections: pd.DataFrame) -> pd.Series:
@@ -113,7 +122,8 @@ def _agreed(seconds: pd.Series) -> float:
     }
     best = max(votes, key=lambda centre: votes[centre])
     centre = 0.0 if 2 * votes[0.0] >= votes[best] else best
-    return float(seconds[(seconds - centre).abs() <= 1.5].median()) if votes[centre] >= 3 else float("nan")
+    median = float(seconds[(seconds - centre).abs() <= 1.5].median())
+    return median if votes[centre] >= 3 and abs(median) >= 1 else float("nan")
 
 
 def _on_log_clock(frame: pd.DataFrame, ahead: pd.Series, times: list[str]) -> pd.DataFrame:

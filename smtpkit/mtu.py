@@ -151,10 +151,11 @@ def _bracket(
     if len(victims) and not at_receiver:
         return _captured(sizes, victims, stalls)
     full, headers = row["full_size"], row["full_size"] - row["mss"]
-    passes = not pd.isna(row["delivered"]) and row["delivered"] >= full
-    if _lost_upstream(stalls, full, headers) and not passes:
+    holes = _lost_upstream(stalls, full, headers)
+    if len(holes) and not _passed_between(sizes, full, holes["start"]):
         df = sizes["df"].all() if sizes["df"].notna().any() else pd.NA  # a socket sets it on all or none
-        return {"lost": full, "inferred": True, "df": df}
+        smaller = sizes.loc[(sizes["delivered"] > 0) & (sizes["ip_len"] < full), "ip_len"].max()
+        return {"delivered": smaller, "lost": full, "inferred": True, "df": df}
     return {}
 
 
@@ -166,7 +167,11 @@ def _captured(sizes: pd.DataFrame, victims: pd.DataFrame, stalls: pd.DataFrame) 
     above = victims[~(victims["ip_len"] <= meanwhile["ip_len"].max())] if len(meanwhile) else victims
     lost = (above if len(above) else victims)["ip_len"].min()
     smaller, bigger = arrived[arrived["ip_len"] < lost], arrived[arrived["ip_len"] >= lost]
-    alive = (smaller["last_delivered"] >= first).any() or (stalls["passed"] > 0).any()
+    alive = (
+        meanwhile["ip_len"].lt(lost).any()
+        or (stalls["passed"] > 0).any()
+        or _shrunk(smaller, bigger, victims)
+    )
     return {
         "delivered": smaller["ip_len"].max(),
         "lost": lost if alive else pd.NA,
@@ -175,6 +180,13 @@ def _captured(sizes: pd.DataFrame, victims: pd.DataFrame, stalls: pd.DataFrame) 
         "fixed_at": bigger.loc[bigger["first_delivered"] > last, "first_delivered"].min(),
         "df": sizes.loc[sizes["ip_len"] >= lost, "df"].all() if victims["df"].notna().any() else pd.NA,
     }
+
+
+def _shrunk(smaller: pd.DataFrame, bigger: pd.DataFrame, victims: pd.DataFrame) -> bool:
+    """Say whether a connection went on after the loss with smaller packets alone, as probing does."""
+    first = victims.groupby("stream")["first_lost"].min()
+    after = smaller["last_delivered"] > smaller["stream"].map(first)
+    return bool((after & ~smaller["stream"].isin(bigger["stream"])).any())
 
 
 def _meanwhile(arrived: pd.DataFrame, victims: pd.DataFrame) -> pd.DataFrame:
@@ -196,7 +208,14 @@ def _meanwhile(arrived: pd.DataFrame, victims: pd.DataFrame) -> pd.DataFrame:
     return arrived[overlaps | torn if most else overlaps & ~torn]
 
 
-def _lost_upstream(stalls: pd.DataFrame, full: Any, headers: int) -> bool:
-    """Say whether full-size packets are missing that later, smaller ones prove to have been sent."""
+def _lost_upstream(stalls: pd.DataFrame, full: Any, headers: int) -> pd.DataFrame:
+    """Return the stalls at full-size packets that are missing, as later, smaller ones prove."""
     hole = stalls["missing"].fillna(False) & (stalls["gap"] >= full - headers - 40)
-    return bool(hole.fillna(False).any())
+    return stalls[hole.fillna(False).astype(bool)]
+
+
+def _passed_between(sizes: pd.DataFrame, full: Any, starts: pd.Series) -> bool:
+    """Say whether full-size packets arrived while others began to be missing."""
+    arrived = sizes[(sizes["delivered"] > 0) & (sizes["ip_len"] >= full)]
+    between = (arrived["last_delivered"] >= starts.min()) & (arrived["first_delivered"] <= starts.max())
+    return bool(between.any())

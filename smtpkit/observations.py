@@ -38,10 +38,11 @@ NAMES = {
     "too_big_missing": "no ICMP too-big message came",
     "size_decides": "all larger messages failed, all smaller ones passed",
     "other_peer_takes_size": "another server takes packets of that size from the same host",
-    "reply_repeated": "the other side repeated its last reply",
+    "reply_repeated": "the other side repeated its last reply, and a small packet stopped it",
     "several_connections": "several connections show the same",
     "tail_passed": "on the connections that stand still, smaller packets behind the lost ones were delivered",
     "smaller_lost": "on the connections that stand still, smaller packets were lost as well",
+    "silent": "on the connections that stand still nothing at all came back",
     "unscaled_window": "what was lost lies beyond the receiver's unscaled window, what was delivered within",
     "stalled_oversize": "this connection stands still at such a packet",
     "failed_oversize": "this message failed on such a connection",
@@ -303,8 +304,10 @@ def _tail_passed(path: Path) -> dict[str, Any]:
 
 
 def _smaller_lost(path: Path) -> dict[str, Any]:
-    known = path.stuck.dropna(subset="not_passed")
-    lost = known[(known["not_passed"] > 0) & (known["passed"] == 0)]
+    # A reply that is repeated on and on: the small packets that acknowledge it do not arrive either.
+    deaf = path.stuck["repeated_reply"] >= TIMES
+    known = path.stuck[path.stuck["not_passed"].notna() | deaf]
+    lost = known[((known["not_passed"] > 0) & (known["passed"] == 0)).fillna(False) | deaf[known.index]]
     passed = known[known["passed"] > 0]
     if known.empty:
         return _seen(
@@ -316,6 +319,22 @@ def _smaller_lost(path: Path) -> dict[str, Any]:
         else "Smaller packets behind the lost ones were not lost."
     )
     return _seen("smaller_lost", len(lost) > len(passed), sentence, _first(lost))
+
+
+def _silent(path: Path) -> dict[str, Any]:
+    # A connection that is captured from its stall on may have been answered before.
+    begun = path.connections.loc[path.connections["handshake"] == "complete", "stream"]
+    known = path.stuck[path.stuck["stream"].isin(begun) & ~path.stuck["missing"].fillna(False).astype(bool)]
+    if known.empty:
+        return _seen("silent", pd.NA, "Whether the other side reacted when the connections came to a halt.")
+    quiet = known[(known["peer_packets"] == 0) & (known["passed"] == 0)]
+    silent = 2 * len(quiet) > len(known)
+    sentence = (
+        f"On {_number(len(quiet), 'stuck connection')} nothing at all came back any more."
+        if silent
+        else "The other side still answered on connections that stand still."
+    )
+    return _seen("silent", silent, sentence, _first(quiet if silent else known))
 
 
 def _unscaled_window(path: Path) -> dict[str, Any]:
@@ -366,11 +385,12 @@ def _other_peer_takes_size(path: Path) -> dict[str, Any]:
 
 
 def _reply_repeated(path: Path) -> dict[str, Any]:
-    repeated = path.stuck[path.stuck["repeated_reply"] > 0]
+    repeated = path.stuck[path.stuck["repeated_reply"].between(1, TIMES - 1)]
     sentence = (
-        "The other side repeated its last reply: the acknowledgment of it rode on a packet that was lost."
+        "The other side repeated its last reply until a small packet acknowledged it: the first "
+        "acknowledgment rode on a packet that was lost."
         if len(repeated)
-        else "The other side did not repeat its last reply."
+        else "The other side did not repeat its last reply just once or twice."
     )
     return _seen("reply_repeated", bool(len(repeated)), sentence, _first(repeated))
 
@@ -386,7 +406,7 @@ _ABOUT_LOSS = (
     *(_oversize_delivered, _fragmentable, _window_closed, _acknowledged, _same_size_repeats),
     *(_smaller_repeat_passed, _too_big_ignored, _too_big_effective, _too_big_missing, _size_decides),
     *(_other_peer_takes_size, _reply_repeated, _several_connections),
-    *(_tail_passed, _smaller_lost, _unscaled_window),
+    *(_tail_passed, _smaller_lost, _silent, _unscaled_window),
 )
 
 

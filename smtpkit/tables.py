@@ -193,8 +193,10 @@ TABLES: dict[str, tuple[Column, ...]] = {
         Column(
             "peer_packets", "Int64", "packets that came back meanwhile: the path still carries small ones"
         ),
-        Column("passed", "Int64", "smaller data packets beyond it that were SACKed or captured meanwhile"),
-        Column("not_passed", "Int64", "smaller ones that were not, though SACK was agreed on; else <NA>"),
+        Column("passed", "Int64", "smaller data packets beyond it that arrived meanwhile"),
+        Column(
+            "not_passed", "Int64", "smaller ones that were not, as far as ACKs could report it; else <NA>"
+        ),
         Column("repeated_reply", "Int64", "packets that the other side repeated meanwhile (its 354)"),
         Column("window", "Int64", "receiver's window during the stall, scaled if known", "byte"),
         Column("ended_by", "string", "acknowledgment, FIN, RST (of the receiving side), or silence"),

@@ -71,12 +71,8 @@ CAUSE = Cause(
     code="pmtu_black_hole",
     requires=("oversize_lost", "smaller_pass"),
     excludes=(
-        "oversize_delivered",
-        "too_big_effective",
-        "smaller_lost",
-        "unscaled_window",
-        "fragmentable",
-        "window_closed",
+        *("oversize_delivered", "too_big_effective", "smaller_lost", "silent"),
+        *("unscaled_window", "fragmentable", "window_closed"),
     ),
     supports=(
         *("same_size_repeats", "tail_passed", "smaller_repeat_passed", "too_big_ignored", "too_big_missing"),

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from smtpkit import tables
-from smtpkit.tcp.tracking import FIN, KEY, RST, SECOND, SYN, stall_threshold, values
+from smtpkit.tcp.tracking import FIN, KEY, RST, SECOND, SYN, options_cut, stall_threshold, values
 
 TIMES = 3  # repeats of one segment that are no accident
 
@@ -31,7 +31,9 @@ class Seen(NamedTuple):
     window: int
     window_scale: int | None
     sack_permitted: bool | None
+    sack: str | None
     retransmission: bool
+    duplicate_ack: bool
     offload: bool
     delivered: bool | None
     options_cut: bool
@@ -81,9 +83,16 @@ def stalls(packets: pd.DataFrame, captures: pd.DataFrame | None = None) -> pd.Da
 
 def _seen(tcp: pd.DataFrame) -> list[Seen]:
     names = ["relative_seq", "relative_ack", "tcp_len", "flags", "seq", "ip_len", "window", "window_scale"]
-    names += ["sack_permitted", "retransmission", "offload", "delivered", "options_cut"]
-    tcp = tcp.assign(options_cut=(tcp["frame_len"] - tcp["tcp_len"] > tcp["captured_len"]).fillna(False))
-    columns = (values(tcp[name]) for name in names)
+    names += [
+        "sack_permitted",
+        "sack",
+        "retransmission",
+        "duplicate_ack",
+        "offload",
+        "delivered",
+        "options_cut",
+    ]
+    columns = (values(column) for _, column in tcp.assign(options_cut=options_cut(tcp))[names].items())
     forward = (tcp["direction"] == "forward").tolist()
     times = tcp["time"].astype("int64").tolist()
     return [Seen(*row) for row in zip(range(len(tcp)), times, forward, *columns, strict=True)]
@@ -168,8 +177,7 @@ def _stall(connection: list[Seen], silence: Silence) -> dict[str, Any]:
         "gap": pd.NA if copies else min([p.seq for p in beyond] + [silence.sent_end]) - silence.una,
         **_repeats(copies),
         "peer_packets": sum(p.time <= silence.end for p in answers),
-        "passed": sum(p.delivered or not copies for p in beyond),
-        "not_passed": _not_passed(connection, copies, beyond),
+        **_passed(connection, copies, beyond, [p for p in answers if p.time < silence.end]),
         "repeated_reply": _repeated_replies(other, silence),
         "window": _window(other, silence),
         "ended_by": "acknowledgment" if silence.acknowledged else _given_up(answers),
@@ -191,14 +199,27 @@ def _repeats(copies: list[Seen]) -> dict[str, Any]:
     }
 
 
-def _not_passed(connection: list[Seen], copies: list[Seen], beyond: list[Seen]) -> Any:
-    """Count smaller packets that were not reported as arrived, where both ends can do so (RFC 2018)."""
-    agreed = [p.sack_permitted for p in connection if p.flags & SYN]
+def _passed(
+    connection: list[Seen], copies: list[Seen], beyond: list[Seen], answers: list[Seen]
+) -> dict[str, Any]:
+    """Count smaller packets beyond the stall that were reported as arrived while it lasted, and those not.
+
+    A SACK block reports one, and where SACK was not agreed on (RFC 2018) a duplicate ACK. A snap length that
+    cuts options off hides both. In a capture behind the loss, what is there has arrived.
+    """
+    if not copies:
+        return {"passed": len(beyond), "not_passed": pd.NA}
+    agreed = [bool(p.sack_permitted) for p in connection if p.flags & SYN]
     sizes = [p.ip_len for p in copies if not p.offload]
-    reported = len(agreed) >= 2 and all(agreed) and not any(p.options_cut for p in connection)
-    if not copies or not sizes or not reported:
-        return pd.NA
-    return len({p.seq for p in beyond if p.ip_len < min(sizes) and not p.delivered})
+    smaller = {p.seq: p.delivered for p in beyond if sizes and p.ip_len < min(sizes)}
+    with_sack = len(agreed) == 2 and all(agreed)
+    reports = [p for p in answers if (p.sack if with_sack else p.duplicate_ack)]
+    if with_sack:
+        passed = sum(bool(arrived) for arrived in smaller.values()) if reports else 0
+    else:
+        passed = min(len(reports), len(smaller))
+    known = len(agreed) == 2 and not any(p.options_cut for p in connection)
+    return {"passed": passed, "not_passed": len(smaller) - passed if known else pd.NA}
 
 
 def _repeated_replies(other: list[Seen], silence: Silence) -> int:
@@ -214,7 +235,8 @@ def _given_up(answers: list[Seen]) -> str:
 def _window(receiver: list[Seen], silence: Silence) -> Any:
     """Return the receiver's last window of the stall; unless 0 it takes the SYN's scale (RFC 7323 2.3)."""
     windows = [p.window for p in receiver if p.time <= silence.end and not p.flags & (SYN | RST)]
-    scales = [p.window_scale or 0 for p in receiver if p.flags & SYN and p.sack_permitted is not None]
+    syns = [p for p in receiver if p.flags & SYN and (p.window_scale is not None or not p.options_cut)]
+    scales = [p.window_scale or 0 for p in syns]
     if not windows or (windows[-1] and not scales):
         return pd.NA
     return windows[-1] and windows[-1] << min(scales[0], 14)

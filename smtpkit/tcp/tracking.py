@@ -37,8 +37,8 @@ class Packet(NamedTuple):
     window: int
     tcp_len: int
     window_scale: int | None
-    sack_permitted: bool | None
     sack: str | None
+    options_cut: bool
 
 
 class Copy(NamedTuple):
@@ -141,14 +141,20 @@ def connections_of(packets: pd.DataFrame) -> Iterator[list[Packet]]:
     tcp, rows = tcp.iloc[order], rows[order]
     sources = zip(tcp["src"].astype(object), values(tcp["src_port"]), strict=True)
     targets = zip(tcp["dst"].astype(object), values(tcp["dst_port"]), strict=True)
-    columns = ("seq", "ack", "flags", "window", "tcp_len", "window_scale", "sack_permitted", "sack")
+    columns = ("seq", "ack", "flags", "window", "tcp_len", "window_scale", "sack")
     times = tcp["time"].astype("int64").tolist()
-    fields = zip(rows.tolist(), times, sources, targets, *(values(tcp[c]) for c in columns), strict=True)
+    rest = [*(values(tcp[c]) for c in columns), options_cut(tcp).tolist()]
+    fields = zip(rows.tolist(), times, sources, targets, *rest, strict=True)
     every = [Packet(*values) for values in fields]
     changes = (tcp[KEY].astype("int64").diff().fillna(1) != 0).any(axis="columns")
     starts = np.flatnonzero(changes).tolist()
     for start, end in pairwise([*starts, len(every)]):
         yield every[start:end]
+
+
+def options_cut(tcp: pd.DataFrame) -> pd.Series:
+    """Mark TCP packets of which the snap length left out some of the header's options."""
+    return (tcp["frame_len"] - tcp["tcp_len"] > tcp["captured_len"]).fillna(False).astype(bool)
 
 
 def values(column: pd.Series) -> list[Any]:
@@ -277,7 +283,7 @@ def _remember(packet: Packet, me: Sender, seq: int, ack: int) -> None:
         if me.next_seq is None or end > me.next_seq:
             me.next_seq, me.next_seq_time = end, packet.time
         me.pass_by(packet.seq)
-    if packet.flags & SYN and packet.sack_permitted is not None:
+    if packet.flags & SYN and (packet.window_scale is not None or not packet.options_cut):
         me.scale = min(packet.window_scale or 0, 14)
     me.window, me.ack, me.ack_time = packet.window, ack, packet.time
 
