@@ -191,7 +191,7 @@ def _ruled_out(cause: Cause, rows: pd.DataFrame, values: dict[str, bool | None])
 # --- what the findings share ----------------------------------------------------------------------------
 
 
-def _where(connections: pd.DataFrame, peer: str) -> dict[str, Any]:
+def _where(connections: pd.DataFrame, peer: str | None) -> dict[str, Any]:
     """Return the connections of a finding, and a Wireshark display filter for them."""
     rows = [
         {
@@ -202,10 +202,11 @@ def _where(connections: pd.DataFrame, peer: str) -> dict[str, Any]:
         }
         for one in _records(connections)
     ]
-    field = "ipv6.addr" if ":" in peer else "ip.addr"
+    field = "ipv6.addr" if ":" in (peer or "") else "ip.addr"
     ports = sorted(set(connections["client_port"].dropna().astype(int)))
     listed = f" && tcp.port in {{{', '.join(map(str, ports))}}}" if 0 < len(ports) <= MOST_PORTS else ""
-    return {"connections": rows, "display_filter": f"{field} == {peer}{listed}"}
+    where = f"{field} == {peer}" if peer else "tcp.port == 25"
+    return {"connections": rows, "display_filter": f"{where}{listed}"}
 
 
 def _merge(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -235,7 +236,7 @@ def _unexplained(incident: Incident, found: Iterable[dict[str, Any]]) -> Iterato
         yield {
             **unexplained_attempts(_plain(peer), _plain(client), rows, incident.captures),
             "severity": "warn" if set(rows["message_id"].dropna()) <= _delivered(incident) else "error",
-            **_where(connections, str(peer)),
+            **_where(connections, _plain(peer)),
         }
 
 

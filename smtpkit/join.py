@@ -256,7 +256,8 @@ def _misfit(pairs: pd.DataFrame) -> pd.Series:
     more = sent - pairs["bytes_written"]
     close = more.between(0, COMMANDS) | pairs["bytes_written"].isna()
     loose = (more <= 4 * COMMANDS + sent / 16) & (sent >= pairs["bytes_written"].clip(upper=FIRST_WINDOW))
-    grade = pd.Series(2, index=pairs.index).mask(_true(loose), 1).mask(_true(close), 0)
+    whole = pairs["bytes_written"].isna() & (acknowledged >= sent)
+    grade = pd.Series(2, index=pairs.index).mask(_true(loose), 1).mask(_true(close), 0).mask(_true(whole), 1)
     short = (acknowledged < sent) | (acknowledged < pairs["size"])
     delivered = pairs["outcome"] == "delivered"
     return grade.where(~delivered, 0).mask(_true(delivered & short), 3)
@@ -287,10 +288,11 @@ def _complete(attempts: pd.DataFrame, connections: pd.DataFrame) -> pd.DataFrame
     known = connections[[*_KEY, *columns]].rename(columns=lambda name: name if name in _KEY else f"{name}_of")
     found = attempts[_KEY].merge(known, on=_KEY, how="left").set_index(attempts.index)
     names = zip(("client", "client_port", "peer", "peer_port", "bytes_acknowledged"), columns, strict=True)
+    unlogged = {end: attempts[end].isna() for end in ("client", "peer")}
     for name, column in names:
         attempts[name] = attempts[name].fillna(found[f"{column}_of"])
-    for end in ("client", "peer"):
-        attempts[end] = attempts[end].fillna(_this_host(attempts, end))
+    for end, rows in unlogged.items():
+        attempts.loc[rows, end] = attempts.loc[rows, end].fillna(_this_host(attempts[rows], end))
     return attempts
 
 

@@ -307,7 +307,8 @@ def _smaller_lost(path: Path) -> dict[str, Any]:
     # A reply that is repeated on and on: the small packets that acknowledge it do not arrive either.
     deaf = path.stuck["repeated_reply"] >= TIMES
     known = path.stuck[path.stuck["not_passed"].notna() | deaf]
-    lost = known[((known["not_passed"] > 0) & (known["passed"] == 0)).fillna(False) | deaf[known.index]]
+    small = (known["smallest_not_passed"] <= path.row.delivered) & (known["passed"] == 0)
+    lost = known[small.fillna(False) | deaf[known.index]]
     passed = known[known["passed"] > 0]
     if known.empty:
         return _seen(
@@ -436,13 +437,16 @@ def _alike(path: Path, failed: pd.DataFrame, stuck: pd.DataFrame) -> pd.DataFram
     """Return the attempts that failed at the same point, where the capture does not show the stall itself.
 
     Either it ends right after the packets were lost, or their connections are not in it at all: then their
-    messages must be no smaller than those that are.
+    messages must be larger than those that were delivered.
     """
     ends = path.connections
     sent, acknowledged = (ends[f"bytes_{word}_{path.row.direction}"] for word in ("sent", "acknowledged"))
     unanswered = ends.loc[sent - acknowledged > LONGEST_LINE, "stream"]
     open_ = (failed["capture"] == path.row.capture) & failed["stream"].isin(unanswered)
-    unseen = failed["stream"].isna() & (failed["size"] >= stuck["size"].min())
+    passed = path.attempts[path.attempts["outcome"] == "delivered"]
+    passed = passed.loc[~(passed["end"] > path.row.fixed_at), "size"].max()
+    large = (failed["size"] >= stuck["size"].min()) | (failed["size"] > passed) | failed["size"].isna()
+    unseen = failed["stream"].isna() & large
     others = (open_.fillna(False) | unseen.fillna(False)) & failed["phase"].isin(IN_DATA)
     return failed[others & ~failed.index.isin(stuck.index)]
 

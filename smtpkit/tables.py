@@ -194,9 +194,8 @@ TABLES: dict[str, tuple[Column, ...]] = {
             "peer_packets", "Int64", "packets that came back meanwhile: the path still carries small ones"
         ),
         Column("passed", "Int64", "smaller data packets beyond it that arrived meanwhile"),
-        Column(
-            "not_passed", "Int64", "smaller ones that were not, as far as ACKs could report it; else <NA>"
-        ),
+        Column("not_passed", "Int64", "smaller ones that did not; <NA> if ACKs could not report it"),
+        Column("smallest_not_passed", "Int64", "IP length of the smallest of these", "byte"),
         Column("repeated_reply", "Int64", "packets that the other side repeated meanwhile (its 354)"),
         Column("window", "Int64", "receiver's window during the stall, scaled if known", "byte"),
         Column("ended_by", "string", "acknowledgment, FIN, RST (of the receiving side), or silence"),

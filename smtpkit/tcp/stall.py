@@ -161,7 +161,11 @@ def _stall(connection: list[Seen], silence: Silence) -> dict[str, Any]:
     other = [p for p in connection if p.forward != silence.forward]
     data = [p for p in mine if p.tcp_len and p.time <= silence.end]
     copies = [p for p in data if p.seq <= silence.una < p.seq + p.tcp_len]
-    beyond = [p for p in data if p.seq > silence.una]
+    # What comes by for the first time when the stall ends was lost upstream until then.
+    missing = not any(p.time <= silence.start for p in copies)
+    late = copies[0].time if missing and copies else silence.end + 1
+    copies = [] if missing else copies
+    beyond = [p for p in data if p.seq > silence.una and p.time < late]
     answers = [p for p in other if p.time > silence.start]
     first = copies[0] if copies else next(p for p in connection if p.time >= silence.start)
     return {
@@ -173,8 +177,8 @@ def _stall(connection: list[Seen], silence: Silence) -> dict[str, Any]:
         "seq": (mine[0].header_seq - mine[0].seq + silence.una) % 2**32,
         "relative_seq": silence.una,
         "outstanding": silence.sent_end - silence.una,
-        "missing": not copies,
-        "gap": pd.NA if copies else min([p.seq for p in beyond] + [silence.sent_end]) - silence.una,
+        "missing": missing,
+        "gap": min([p.seq for p in beyond] + [silence.sent_end]) - silence.una if missing else pd.NA,
         **_repeats(copies),
         "peer_packets": sum(p.time <= silence.end for p in answers),
         **_passed(connection, copies, beyond, [p for p in answers if p.time < silence.end]),
@@ -208,18 +212,23 @@ def _passed(
     cuts options off hides both. In a capture behind the loss, what is there has arrived.
     """
     if not copies:
-        return {"passed": len(beyond), "not_passed": pd.NA}
+        return {"passed": len(beyond)}
     agreed = [bool(p.sack_permitted) for p in connection if p.flags & SYN]
     sizes = [p.ip_len for p in copies if not p.offload]
-    smaller = {p.seq: p.delivered for p in beyond if sizes and p.ip_len < min(sizes)}
+    smaller = {p.seq: p for p in beyond if sizes and p.ip_len < min(sizes)}
     with_sack = len(agreed) == 2 and all(agreed)
     reports = [p for p in answers if (p.sack if with_sack else p.duplicate_ack)]
     if with_sack:
-        passed = sum(bool(arrived) for arrived in smaller.values()) if reports else 0
+        lost = [p for p in smaller.values() if not (p.delivered and reports)]
     else:
-        passed = min(len(reports), len(smaller))
-    known = len(agreed) == 2 and not any(p.options_cut for p in connection)
-    return {"passed": passed, "not_passed": len(smaller) - passed if known else pd.NA}
+        lost = list(smaller.values())[len(reports) :]
+    found = {"passed": len(smaller) - len(lost)}
+    if len(agreed) < 2 or any(p.options_cut for p in connection):
+        return found
+    return found | {
+        "not_passed": len(lost),
+        "smallest_not_passed": min((p.ip_len for p in lost), default=pd.NA),
+    }
 
 
 def _repeated_replies(other: list[Seen], silence: Silence) -> int:
