@@ -114,7 +114,7 @@ def _place(path: Path) -> dict[str, Any]:
 
 
 def _path_observations(path: Path) -> Iterator[dict[str, Any]]:
-    if pd.isna(path.row.lost):
+    if pd.isna(path.row.lost) or path.stuck.empty:
         sentence = "No packet was sent in vain again and again while smaller ones passed."
         yield _seen("oversize_lost", False, sentence)
         return

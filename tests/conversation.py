@@ -55,7 +55,7 @@ def conversation(
                 "window": int(given.get("win", 65000)),
                 "mss": int(given["mss"]) if "mss" in given else None,
                 "window_scale": int(given["scale"]) if "scale" in given else None,
-                "sack_permitted": "S" in words[0],
+                "sack_permitted": "S" in words[0] and "nosack" not in words,
                 "sack": _sack(given.get("sack"), other),
                 "outer_len": 0,
                 "stream": stream,

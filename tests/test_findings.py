@@ -5,7 +5,8 @@ import re
 
 import pandas as pd
 import pytest
-from test_mtu import HANDSHAKE, dies, passes
+from conversation import analysed
+from test_mtu import DIES, HANDSHAKE, dies, later, passes
 
 import smtpkit
 from smtpkit import findings, mtu, tables, tcp
@@ -157,8 +158,6 @@ def test_a_closed_window_is_no_black_hole():
 
 
 def test_a_hole_that_probing_cures_is_a_note():
-    from conversation import analysed
-
     text = HANDSHAKE + (
         "0.06 > A seq=1 ack=1 len=1460\n0.3 > A seq=1 ack=1 len=1460\n0.7 > A seq=1 ack=1 len=1460\n"
         "1.5 > A seq=1 ack=1 len=1460\n3.1 > A seq=1 ack=1 len=1000\n3.13 < A seq=1 ack=1001\n"
@@ -169,9 +168,6 @@ def test_a_hole_that_probing_cures_is_a_note():
 
 
 def test_the_reverse_direction_has_the_client_announce_a_smaller_mss():
-    from conversation import analysed
-    from test_mtu import DIES
-
     turned = str.maketrans("<>", "><")
     text = HANDSHAKE + DIES.format(1460, 1461, 1521).translate(turned)
     found = smtpkit.diagnose(typed(analysed(text), analysed(text))).iloc[0]
@@ -200,3 +196,130 @@ def test_what_failed_otherwise_is_unexplained():
     assert found["evidence"] == [
         {"sentence": "Failed once: refused, phase connect.", "source": "mainlog line 7"}
     ]
+
+
+# --- look-alikes, and what tells them apart ---------------------------------------------------------------
+
+STUCK = DIES.format(1460, 1461, 1521).splitlines()
+
+
+def stuck(*lines, handshake=HANDSHAKE, **options):
+    """A connection with a full-size packet in vain, and of the lines of DIES those that are named."""
+    return analysed(handshake + "\n".join(lines), **options)
+
+
+def causes(incident):
+    return smtpkit.diagnose(incident)["cause"].tolist()
+
+
+def test_where_the_other_side_falls_silent_the_connection_was_forgotten():
+    mute = stuck(STUCK[0], *STUCK[3:])
+    assert causes(typed(mute, mute, passes(600))) == ["unexplained"]
+
+
+def test_where_a_reply_is_repeated_for_ever_small_packets_do_not_pass_either():
+    replies = [
+        f"{time} < PA seq=1 ack=1 len=30\n{time} > A seq=1461 ack=31" for time in (0.05, 0.25, 0.7, 1.5, 3.2)
+    ]
+    deaf = stuck("0.05 < PA seq=1 ack=1 len=30", STUCK[0], replies[1], STUCK[3], *replies[2:], *STUCK[4:])
+    assert causes(typed(deaf, deaf, passes(600))) == ["unexplained"]
+
+
+def test_where_the_small_tail_dies_as_well_it_is_not_the_size():
+    lines = [line for line in STUCK if "sack" not in line]
+    dead = stuck(*lines, "0.09 < A seq=1 ack=1 win=900")
+    dead = stuck(lines[0], lines[1], "0.09 < PA seq=1 ack=1 len=10", *lines[2:])
+    assert causes(typed(dead, dead, passes(600))) == ["unexplained"]
+
+
+def test_a_tail_that_is_too_large_itself_says_nothing():
+    big_tail = [line.replace("len=60", "len=1400") for line in STUCK if "sack" not in line]
+    one = stuck(*big_tail[:2], "0.09 < PA seq=1 ack=1 len=10", *big_tail[2:])
+    assert causes(typed(one, one, passes(600))) == ["pmtu_black_hole"]
+
+
+def test_what_is_lost_beyond_the_unscaled_window_is_not_lost_for_its_size():
+    scaled = HANDSHAKE.replace("< SA seq=0 ack=1", "< SA seq=0 ack=1 scale=7 win=500").replace(
+        "> S seq=0", "> S seq=0 scale=7"
+    )
+    text = (
+        scaled
+        + "0.05 < PA seq=1 ack=1 len=30 win=500\n"
+        + DIES.format(1460, 1461, 1521).replace("ack=1 ", "ack=31 ")
+    )
+    text = "\n".join(line for line in text.splitlines() if "sack" not in line and "len=60" not in line)
+    text = text.replace("0.30 >", "0.29 < PA seq=1 ack=1 len=30 win=500\n0.30 >")
+    small = analysed(scaled + "0.06 > PA seq=1 ack=1 len=300\n0.09 < A seq=1 ack=301 win=500")
+    assert causes(typed(analysed(text), analysed(text), small)) == ["unexplained"]
+
+
+def test_icmp_that_comes_late_and_takes_effect_is_no_fault():
+    text = HANDSHAKE + (
+        "0.06 > A seq=1 ack=1 len=1460\n0.3 > A seq=1 ack=1 len=1460\n0.7 > A seq=1 ack=1 len=1460\n"
+        "1.5 > A seq=1 ack=1 len=1460\n1.6 > A seq=1 ack=1 len=1000\n1.63 < A seq=1 ack=1001"
+    )
+    packets = analysed(text)
+    icmp = packets.iloc[[6]].assign(ip_protocol=1, icmp_type=3, icmp_code=4, next_hop_mtu=1400)
+    icmp[["src", "dst"]] = ["198.51.100.25", "192.0.2.10"]
+    icmp[["direction", "seq", "tcp_len", "delivered", "src_port", "dst_port"]] = pd.NA
+    packets = pd.concat([packets, icmp], ignore_index=True).astype(packets.dtypes)
+    assert causes(typed(packets)) == []
+
+
+@pytest.mark.parametrize(
+    "large",
+    [later(passes(1500), -60), later(passes(1500), 60)],
+    ids=["the path broke", "the path was repaired"],
+)
+def test_a_path_that_changes_while_the_capture_runs(large):
+    found = smtpkit.diagnose(typed(large, dies(1500), dies(1500), passes(1300)))
+    assert found["cause"].tolist() == ["pmtu_black_hole"]
+    assert found["parameters"].iloc[0] == {"pmtu_low": 1300, "pmtu_high": 1500}
+
+
+def test_what_a_capture_at_the_receiver_holds_has_crossed_the_path():
+    at_server = [one.assign(time=one["time"]) for one in (dies(1500), dies(1500), passes(1300))]
+    incident = typed(*at_server)
+    captures = incident.captures.assign(vantage="server")
+    mtus = mtu.path_mtu(incident.sizes, incident.connections, incident.stalls, captures)
+    assert mtus["lost"].isna().all()
+
+
+def test_at_the_receiver_the_df_bit_of_what_arrived_tells_of_what_did_not():
+    text = HANDSHAKE + (
+        "0.04 < PA seq=1 ack=1 len=30\n0.08 > PA seq=1461 ack=31 len=90 df={0}\n"
+        "0.08 < A seq=31 ack=1 sack=1461-1551\n9 < FA seq=31 ack=1"
+    )
+    assert causes(typed(analysed(text.format(1)), passes(600))) == ["pmtu_black_hole"]
+    fragmented = analysed(text.format(0)), passes(600).assign(df=False)
+    assert causes(typed(*fragmented)) == ["unexplained"]
+
+
+def test_a_capture_that_begins_in_the_stall_makes_it_possible_at_most():
+    begun = stuck(*STUCK[3:], handshake="")
+    assert verdict(typed(begun, begun, later(passes(600), 1))) == [("pmtu_black_hole", "error", "possible")]
+
+
+def test_failed_connections_of_which_no_log_tells_are_unexplained():
+    refused = analysed("0 > S seq=0\n0.03 < RA seq=0 ack=1")
+    found = smtpkit.diagnose(typed(refused)).iloc[0]
+    assert found["evidence"] == [
+        {"sentence": "1 of them: the SYN was refused.", "source": "typed.pcap frame 1"}
+    ]
+
+
+def test_attempts_outside_the_capture_belong_to_the_same_fault_if_large():
+    tried = {"peer": BROKEN, "client": "192.0.2.10", "phase": "end of data", "error": "timeout"}
+    tried |= {"file": "mainlog", "line": 1, "end": pd.Timestamp("2026-01-31 12:00:30", tz="UTC")}
+    joined = {"capture": 0, "stream": 0, "matched_by": "ports"}
+    attempts = [
+        tried | joined | {"message_id": "joined", "outcome": "deferred", "size": 20000},
+        tried | {"message_id": "larger", "outcome": "deferred", "size": 9000},
+        tried | {"message_id": "passed", "outcome": "delivered", "size": 1200},
+        tried | {"message_id": "smaller", "outcome": "deferred", "size": 900},
+    ]
+    found = smtpkit.diagnose(typed(dies(1500), dies(1500), attempts=attempts))
+    assert dict(zip(found["cause"], found["messages"], strict=True)) == {
+        "pmtu_black_hole": ["joined", "larger"],
+        "unexplained": ["smaller"],
+    }

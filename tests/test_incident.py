@@ -70,6 +70,12 @@ def test_a_log_without_zone_is_read_in_the_zone_that_joins(sample, tmp_path, zon
     assert found.attempts["end"].tolist() == load(sample).attempts["end"].tolist()
 
 
+def test_files_over_the_same_time_are_two_capture_points_and_no_rotation(sample, tmp_path):
+    for name in ("end1.pcap", "end2.pcap"):
+        shutil.copy(sample / "capture.pcap", tmp_path / name)
+    assert len(load(tmp_path).captures) == 2
+
+
 # --- inputs that cannot be used --------------------------------------------------------------------------
 
 

@@ -134,3 +134,34 @@ def test_the_clock_offset_is_the_median_of_sure_joins():
     ]
     offsets = join.clock_offset(tables.from_rows(rows, "attempts"), ends)
     assert offsets.to_dict() == {0: pytest.approx(2.1)}
+
+
+def test_a_log_whose_clock_is_off_joins_all_the_same():
+    ends = [connection(n, 10 * n, 10 * n + n % 4 + 0.5) for n in range(6)]
+    off = [attempt(f"m{n}", 10 * n + n % 4 + 0.5 + 37.2) for n in range(6)]
+    assert pairs(joined(off, ends)) == [(n, "time") for n in range(6)]
+
+
+def test_stamps_of_whole_seconds_were_cut_off():
+    ends = [connection(1, 35.4, 35.7), connection(2, 36.5, 36.8)]
+    assert pairs(joined([attempt("a", 35), attempt("b", 36)], ends)) == [(1, "time"), (2, "time")]
+
+
+def test_bytes_written_tell_attempts_of_the_same_second_apart():
+    sizes = {1: 20_100, 2: 3_100, 3: 1_600}
+    ends = [
+        connection(n, 0.1 * n, 90, bytes_sent_forward=sent, bytes_acknowledged_forward=23)
+        for n, sent in sizes.items()
+    ]
+    messages = [{"message_id": name, "arrival": at(0)} for name in "abc"]
+    tried = [
+        attempt(name, 15, "deferred", bytes_written=written, phase="end of data")
+        for name, written in (("a", 1_484), ("b", 2_984), ("c", 19_984))
+    ]
+    assert pairs(joined(tried, ends, messages=messages)) == [(3, "time"), (2, "time"), (1, "time")]
+
+
+def test_ports_known_on_both_sides_must_agree():
+    assert pairs(joined([attempt("a", 1, peer_port=25)], [connection(1, 0, 1, server_port=443)])) == [
+        (pd.NA, pd.NA)
+    ]

@@ -320,6 +320,31 @@ def test_a_stall_that_ends_with_an_acknowledgment():
     assert stall["duration"] == pytest.approx(1.97)
 
 
+def test_without_sack_duplicate_acks_tell_that_smaller_packets_arrived():
+    text = BLACK_HOLE.replace("> S  seq=0", "> S seq=0 nosack").replace(" sack=1401-1491", "")
+    assert tcp.stalls(analysed(text)).iloc[0][["passed", "not_passed"]].tolist() == [1, 0]
+    mute = "\n".join(line for line in text.splitlines() if "0.091 <" not in line)
+    assert tcp.stalls(analysed(mute)).iloc[0][["passed", "not_passed", "smallest_not_passed"]].tolist() == [
+        *(0, 1, 130),
+    ]
+
+
+def test_options_that_the_snap_length_cut_off_leave_scale_and_reports_unknown():
+    packets = conversation(BLACK_HOLE).assign(captured_len=60, sack=None, window_scale=None)
+    packets["tcp_header_len"], packets["frame_len"] = 40, packets["frame_len"] + 20
+    stall = tcp.stalls(tcp.analysis(packets)).iloc[0]
+    assert stall[["window", "not_passed"]].isna().all()
+
+
+def test_what_comes_by_for_the_first_time_at_the_end_was_missing_until_then():
+    text = HANDSHAKE + (
+        "0.08 > PA seq=1401 ack=1 len=90\n0.081 < A seq=1 ack=1 sack=1401-1491\n"
+        "8 > A seq=1 ack=1 len=1400\n8.001 < A seq=1 ack=1491"
+    )
+    stall = tcp.stalls(analysed(text)).iloc[0]
+    assert (stall["missing"], stall["gap"], stall["ended_by"]) == (True, 1400, "acknowledgment")
+
+
 @pytest.mark.parametrize(
     "rest",
     [

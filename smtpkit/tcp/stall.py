@@ -162,7 +162,7 @@ def _stall(connection: list[Seen], silence: Silence) -> dict[str, Any]:
     data = [p for p in mine if p.tcp_len and p.time <= silence.end]
     copies = [p for p in data if p.seq <= silence.una < p.seq + p.tcp_len]
     # What comes by for the first time when the stall ends was lost upstream until then.
-    missing = not any(p.time <= silence.start for p in copies)
+    missing = not any(p.time < silence.start + SECOND for p in copies)
     late = copies[0].time if missing and copies else silence.end + 1
     copies = [] if missing else copies
     beyond = [p for p in data if p.seq > silence.una and p.time < late]
