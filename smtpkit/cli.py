@@ -41,6 +41,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:
         print(f"smtpkit: {printable(error.filename)}: {error.strerror}; cannot go on", file=sys.stderr)
         return 1
+    except Exception as error:
+        # A fault of our own is no reason to show a postmaster a traceback.
+        sentence = f"{type(error).__name__} ({error}): a fault of smtpkit; please report it with the input"
+        print(f"smtpkit: {printable(sentence)}", file=sys.stderr)
+        return 1
 
 
 def _parser() -> argparse.ArgumentParser:

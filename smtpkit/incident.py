@@ -208,6 +208,8 @@ def _read_capture(
         for batch, payload in tqdm(reader, desc="capture", unit=" batches", disable=None, leave=False):
             packets.append(batch)
             lines.append(smtp.dialogue(batch, payload_of(batch, payload)))
+        if (reader.captures["packets"] == 0).all():
+            raise CaptureError(f"{rotation[0]['path']}: holds no packets; take the capture again")
     except CaptureError as error:
         for file in rotation:
             file |= {"kind": "other", "error": str(error)}

@@ -150,6 +150,8 @@ def _bracket(
     victims = sizes[(sizes["times_lost"] >= TIMES) & ~sizes["offload"]]
     if len(victims) and not at_receiver:
         return _captured(sizes, victims, stalls)
+    if pd.isna(row["full_size"]):
+        return {}
     full, headers = row["full_size"], row["full_size"] - row["mss"]
     holes = _lost_upstream(stalls, full, headers)
     if len(holes) and not _passed_between(sizes, full, holes["start"]):

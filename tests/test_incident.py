@@ -3,6 +3,8 @@ import shutil
 
 import pandas as pd
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 import smtpkit
 from smtpkit import tables
@@ -126,6 +128,28 @@ def test_a_log_with_binary_junk(sample, tmp_path):
     assert len(found.attempts) == len(clean.attempts)
     assert len(found.log_lines) >= len(clean.log_lines)
     assert found.inputs["error"].isna().all()
+
+
+def test_a_capture_without_packets(sample, tmp_path):
+    (tmp_path / "none.pcap").write_bytes((sample / "capture.pcap").read_bytes()[:24])
+    assert (
+        error_of(tmp_path / "none.pcap") == f"{tmp_path}/none.pcap: holds no packets; take the capture again"
+    )
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_a_damaged_capture_gives_what_can_be_read(sample, tmp_path, data):
+    damaged = bytearray((sample / "capture.pcap").read_bytes()[:30_000])
+    places = data.draw(
+        st.lists(st.tuples(st.integers(24, len(damaged) - 1), st.integers(0, 255)), min_size=5)
+    )
+    for place, byte in places:
+        damaged[place] = byte
+    (tmp_path / "damaged.pcap").write_bytes(damaged)
+    incident = load(tmp_path / "damaged.pcap")
+    smtpkit.diagnose(incident)
+    assert len(incident.packets) or len(incident.skipped) or incident.inputs["error"].notna().all()
 
 
 def test_links_in_a_folder_are_left_out(tmp_path, sample):

@@ -134,8 +134,9 @@ def _nullable(values: np.ndarray, dtype: Any) -> Any:
 
 
 def connections_of(packets: pd.DataFrame) -> Iterator[list[Packet]]:
-    """Yield the TCP packets of each connection, in time order."""
-    rows = np.flatnonzero((packets["seq"].notna() & packets["stream"].notna()).to_numpy())
+    """Yield the TCP packets of each connection, in time order; a damaged or cut header tells nothing."""
+    needed = ["stream", "src_port", "dst_port", "seq", "ack", "flags", "window", "tcp_len"]
+    rows = np.flatnonzero(packets[needed].notna().all(axis="columns").to_numpy())
     tcp = packets.iloc[rows]
     order = np.lexsort((tcp["stream"].to_numpy("int64"), tcp["capture"].to_numpy("int64")))
     tcp, rows = tcp.iloc[order], rows[order]
