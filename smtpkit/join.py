@@ -55,7 +55,7 @@ def zone_offset(attempts: pd.DataFrame, connections: pd.DataFrame) -> pd.Timedel
     even = (seconds - quarters * QUARTER.total_seconds()).abs() <= NEAR.total_seconds()
     # A clock that is off as well leaves a rest: that takes three deliveries to believe.
     likely = votes.where((quarters.abs() <= 4 * 14) & (even | (votes >= 3))).dropna()
-    return None if likely.empty else float(quarters[likely == likely.max()].iloc[0]) * QUARTER
+    return None if likely.empty else float(quarters.to_dict()[likely.idxmax()]) * QUARTER
 
 
 def _votes(seconds: pd.Series) -> pd.Series:
