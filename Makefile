@@ -4,7 +4,7 @@ INPUT ?= data/samples/pmtu-black-hole
 OUTPUT ?=
 BIN := .venv/bin
 
-.PHONY: help report test jupyter lint bench samples lock
+.PHONY: help report test jupyter lint samples lock
 help:
 	@echo "make report [INPUT=\"capture.pcap mainlog messages/\"] [OUTPUT=report.html] | test | jupyter | lint | samples"
 
@@ -28,7 +28,7 @@ samples:
 
 # New versions of everything, with hashes; the index that is asked leaves no trace.
 lock: .venv
-	$(BIN)/python -m pip install --quiet uv
+	$(BIN)/python -m pip install --quiet uv && rm .venv/.ready  # .venv is made anew from the new lock
 	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --extra dev --generate-hashes \
 		--no-emit-index-url --no-header --no-annotate -o requirements.lock pyproject.toml
 

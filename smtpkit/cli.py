@@ -91,6 +91,8 @@ def _report(asked: argparse.Namespace) -> int:
     from smtpkit import report  # Jupyter is slow to load, and no other command needs it
 
     check(**_filters(asked))
+    if asked.output and asked.output.suffix.lower() not in (".html", ".pdf"):
+        raise InputError(f"{asked.output}: a report is a file that ends in .html or .pdf")
     output = asked.output or Path("report") / f"{_name(asked.inputs[0])}.html"
     try:
         document = report.render(asked.inputs, output, **_filters(asked))
@@ -156,8 +158,10 @@ def verdict(document: dict[str, Any]) -> Iterator[str]:
         yield f"  {printable(finding['sentence'])}"
         yield f"  Next test: {printable(finding['next_test'])}"
         yield f"  Remedy:    {printable(finding['remedies'][0])}"
-    if not document["findings"]:
+    if not document["findings"] and document["healthy"]:
         yield "Nothing failed, and no path shows a defect, as far as these inputs tell."
+    elif not document["findings"]:
+        yield "There is nothing to judge: no delivery and no SMTP connection was found in what was read."
     if document["healthy"]:
         yield f"Healthy: {', '.join(document['healthy'])}"
 
@@ -177,7 +181,8 @@ def _reasons(document: dict[str, Any]) -> Iterator[str]:
 
 def _status(document: dict[str, Any], named: Sequence[str]) -> int:
     """Say what could not be used, a line each; files met inside a folder do not count."""
-    failed = [entry for entry in document["inputs"] if entry["path"] in named and entry["kind"] == "other"]
+    paths = {str(Path(name)) for name in named}
+    failed = [entry for entry in document["inputs"] if entry["path"] in paths and entry["kind"] == "other"]
     for entry in failed:
         print(f"smtpkit: {printable(entry['skipped'][0]['reason'])}", file=sys.stderr)
     return 1 if failed else 0

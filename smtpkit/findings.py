@@ -1,9 +1,8 @@
 """Observations and causes become findings, ranked, with what was ruled out and why.
 
 One rule for all causes. A cause holds on a path if none of the observations that it requires is false and
-none that excludes it is true. It is `possible` if a required one could not be observed, or no decisive one
-was; `certain` if all excluding ones are false, and two supporting ones true, a decisive one among them; else
-`likely`.
+none that excludes it is true. It is `certain` if all excluding ones are false and one of each decisive group
+is true; `likely` if one of some group is; `possible` if of none, or if a required one could not be observed.
 """
 
 from __future__ import annotations
@@ -19,7 +18,6 @@ from smtpkit.causes.unexplained import unexplained_attempts, unexplained_connect
 from smtpkit.incident import Incident
 from smtpkit.observations import LONGEST_LINE, observations
 from smtpkit.printable import endpoint
-from smtpkit.tcp import SMTP_PORTS
 
 SEVERITIES = ("error", "warn", "note", "chat")
 CONFIDENCES = ("certain", "likely", "possible")
@@ -49,6 +47,9 @@ def diagnose(incident: Incident) -> pd.DataFrame:
         if _holds(cause, _values(rows))
     ]
     found = _merge(found)
+    for finding in found:
+        streams = pd.DataFrame(finding["connections"], columns=_KEY)
+        finding |= _where(incident.connections[_among(incident.connections, streams)], finding["peer"])
     found += _unexplained(incident, found)
     found += _unlogged(incident, found)
     found.sort(key=_rank)
@@ -59,7 +60,7 @@ def healthy(incident: Incident, findings: pd.DataFrame) -> list[str]:
     """Return the servers that took mail and have no finding above note."""
     taken = incident.attempts.loc[incident.attempts["outcome"] == "delivered", "peer"]
     ends = incident.connections[incident.connections["client"] != incident.connections["server"]]
-    ends = ends[ends["server_port"].isin(SMTP_PORTS)]
+    ends = ends[ends["server_port"].isin(tables.SMTP_PORTS)]
     whole = (ends["bytes_sent_forward"] > 0) & (
         ends["bytes_acknowledged_forward"] >= ends["bytes_sent_forward"]
     )
@@ -102,12 +103,11 @@ def _holds(cause: Cause, values: dict[str, bool | None]) -> bool:
 
 
 def _confidence(cause: Cause, values: dict[str, bool | None]) -> str:
-    decided = any(values.get(name) for name in cause.decisive)
-    if not decided or None in [values[name] for name in cause.requires]:
+    groups = [any(values.get(name) for name in group) for group in cause.decisive]
+    if not any(groups) or None in [values[name] for name in cause.requires]:
         return "possible"
     sure = all(values.get(name) is False for name in cause.excludes)
-    supports = sum(values.get(name) is True for name in cause.supports)
-    return "certain" if sure and supports >= 2 else "likely"
+    return "certain" if sure and all(groups) else "likely"
 
 
 def _finding(cause: Cause, path: tuple[Any, ...], rows: pd.DataFrame, incident: Incident) -> dict[str, Any]:
@@ -115,7 +115,10 @@ def _finding(cause: Cause, path: tuple[Any, ...], rows: pd.DataFrame, incident: 
     about_path = rows[rows["stream"].isna()].drop_duplicates(["observation", "value"])
     connections = incident.connections[_among(incident.connections, rows.dropna(subset=_KEY))]
     messages = rows["message_id"].dropna().drop_duplicates().tolist()
-    case = _case(path, connections, incident)
+    case = _case(path, incident)
+    for_it = (*cause.requires, *cause.supports)
+    against_it = [(name, False) for name in for_it if name not in _NEUTRAL]
+    against_it += [(name, True) for name in cause.excludes]
     return {
         **{"peer": path[0], "clients": [path[1]], "direction": path[2], "cause": cause.code},
         "severity": _severity(messages, connections, values, incident),
@@ -124,8 +127,8 @@ def _finding(cause: Cause, path: tuple[Any, ...], rows: pd.DataFrame, incident: 
         "parameters": cause.parameters(case),
         "messages": messages,
         **_where(connections, path[0]),
-        "evidence": list(_statements(about_path, cause, true=True)),
-        "against": list(_statements(about_path, cause, true=False)),
+        "evidence": list(_statements(about_path, [(name, True) for name in for_it])),
+        "against": list(_statements(about_path, against_it)),
         "not_observable": about_path.loc[about_path["value"].isna(), "sentence"].tolist(),
         "ruled_out": list(_ruled_out(cause, about_path, values)),
         "next_test": cause.next_test(case),
@@ -133,7 +136,7 @@ def _finding(cause: Cause, path: tuple[Any, ...], rows: pd.DataFrame, incident: 
     }
 
 
-def _case(path: tuple[Any, ...], connections: pd.DataFrame, incident: Incident) -> Case:
+def _case(path: tuple[Any, ...], incident: Incident) -> Case:
     peer, client, direction = path
     every = incident.path_mtu
     same = (every["server"] == peer) & (every["client"] == client) & (every["direction"] == direction)
@@ -141,9 +144,8 @@ def _case(path: tuple[Any, ...], connections: pd.DataFrame, incident: Incident) 
     captured = mtu[~mtu["inferred"].fillna(False).astype(bool)]
     high = (captured if len(captured) else mtu)["lost"].min()
     low = every.loc[same & (every["delivered"] < high).fillna(False), "delivered"].max()
-    port = connections["server_port"].iloc[0] if len(connections) else 25
     figures = {"pmtu_low": _plain(low), "pmtu_high": _plain(high)}
-    return Case(peer, int(port), client, direction, figures)
+    return Case(peer, client, direction, figures)
 
 
 def _severity(
@@ -163,13 +165,9 @@ def _delivered(incident: Incident) -> set[str]:
     return set(messages.loc[done.fillna(False), "message_id"])
 
 
-def _statements(rows: pd.DataFrame, cause: Cause, *, true: bool) -> Iterator[dict[str, Any]]:
-    """Yield what speaks for the cause, or against it, in the cause's own order of importance."""
-    order = [(name, true) for name in (*cause.requires, *cause.supports)]
-    order += [(name, not true) for name in cause.excludes]
-    for name, value in order:
-        if name in _NEUTRAL and not true:
-            continue
+def _statements(rows: pd.DataFrame, named: Iterable[tuple[str, bool]]) -> Iterator[dict[str, Any]]:
+    """Yield what was seen with these values, in this order."""
+    for name, value in named:
         for row in rows[(rows["observation"] == name) & (rows["value"] == value)].itertuples():
             yield {"sentence": row.sentence, "source": _plain(row.source)}
 
@@ -177,7 +175,7 @@ def _statements(rows: pd.DataFrame, cause: Cause, *, true: bool) -> Iterator[dic
 # Supporting where they are seen; their absence says nothing.
 _NEUTRAL = {
     *("tail_passed", "smaller_repeat_passed", "too_big_ignored", "too_big_missing", "reply_repeated"),
-    *("other_peer_takes_size", "several_connections"),
+    *("other_peer_takes_size", "several_messages"),
 }
 
 
@@ -244,7 +242,7 @@ def _unlogged(incident: Incident, found: Iterable[dict[str, Any]]) -> Iterator[d
     """Yield a finding for the failed connections to each server that no log tells of."""
     ends = incident.connections
     ends = ends[
-        ends["server_port"].isin(SMTP_PORTS) & ~ends["server"].isin(incident.attempts["peer"].dropna())
+        ends["server_port"].isin(tables.SMTP_PORTS) & ~ends["server"].isin(incident.attempts["peer"].dropna())
     ]
     explained = pd.DataFrame([one for finding in found for one in finding["connections"]], columns=_KEY)
     stalls, transactions = incident.stalls, incident.transactions

@@ -21,7 +21,7 @@ from smtpkit.files import open_input
 
 HEAD = 65536  # bytes by which a file is known
 _KEY = ["capture", "stream"]
-_ZONE = re.compile(r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(?:\.\d+)? [+-]\d{4} ")
+_STAMP = re.compile(rb"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(?:\.\d+)?( [+-]\d{4})? ", re.MULTILINE)
 
 
 class InputError(ValueError):
@@ -101,9 +101,11 @@ def load(
     """
     wanted = check(timezone=timezone, peer=peer, host=host, message=message, since=since, until=until)
     cached = [Path(path) for path in inputs if (Path(path) / "packets.parquet").is_file()]
+    if cached and (len(inputs) > 1 or timezone is not None):
+        raise InputError(f"{cached[0]}: a folder of tables goes alone and has its zone; leave the rest out")
     if cached:
         return _narrow(_from_tables(cached[0]), wanted)
-    files = [_identify(*found) for found in _expand(inputs)]
+    files = _once([_identify(*found) for found in _expand(inputs)])
     captured = _read_captures([file for file in files if file["kind"] == "capture"])
     log, zone = _read_logs([file for file in files if file["kind"] == "log"], timezone, captured)
     messages = _read_content([file for file in files if file["kind"] == "message"])
@@ -128,6 +130,14 @@ def _expand(inputs: Iterable[str | os.PathLike[str]]) -> Iterator[tuple[Path, bo
 
 def _regular(file: Path) -> bool:
     return file.is_file() and not file.is_symlink() and file.name != "truth.json"
+
+
+def _once(files: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Leave out what is given twice, under whatever name: nothing counts double."""
+    first: dict[str, dict[str, Any]] = {}
+    for file in files:
+        first.setdefault(file["path"] if pd.isna(file["sha256"]) else file["sha256"], file)
+    return list(first.values())
 
 
 def _identify(path: Path, named: bool) -> dict[str, Any]:
@@ -213,6 +223,10 @@ def _read_capture(
     except CaptureError as error:
         for file in rotation:
             file |= {"kind": "other", "error": str(error)}
+    unread = dict(reader.skipped.loc[reader.skipped["reason"] == "no capture", ["file", "where"]].to_numpy())
+    for file in rotation:
+        if file["path"] in unread:
+            file |= {"kind": "other", "error": unread[file["path"]]}
     return reader.captures, packets, lines, reader.skipped
 
 
@@ -220,7 +234,8 @@ def _rotations(files: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
     """Group files that may be one rotation (tcpdump -C, -G, dumpcap -b): names that differ in digits only."""
     groups: dict[str, list[dict[str, Any]]] = {}
     for file in files:
-        groups.setdefault(re.sub(r"\d+", "", file["path"]), []).append(file)
+        path = Path(file["path"])
+        groups.setdefault(str(path.with_name(re.sub(r"\d+", "", path.name))), []).append(file)
     return list(groups.values())
 
 
@@ -240,37 +255,61 @@ def _read_logs(
     files: list[dict[str, Any]], timezone: str | None, captured: Captured
 ) -> tuple[exim.Log, tuple[str | None, str]]:
     """Read the logs in the zone given, else in the one that joins best, else in this machine's."""
-    paths = [file["path"] for file in files]
-    zone = _choose_zone(paths, timezone, captured)
     try:
+        paths = [file["path"] for file in files]
+        zone = _choose_zone(paths, timezone, captured)
         log = exim.read_log(*paths, timezone=zone[0])
-    except exim.LogError as error:
-        raise InputError(str(error)) from error
+    except exim.LogError:
+        return _read_logs([file for file in files if _is_log(file)], timezone, captured)
     for file in files:
         file["rows"] = int((log.log_lines["file"] == file["path"]).sum())
     return log, zone
 
 
+def _is_log(file: dict[str, Any]) -> bool:
+    """Read one log alone, to find the one that cannot be read; keep the reason."""
+    try:
+        exim.read_log(file["path"])
+    except exim.LogError as error:
+        file |= {"kind": "other", "error": str(error)}
+    return file["kind"] == "log"
+
+
 def _choose_zone(paths: list[str], timezone: str | None, captured: Captured) -> tuple[str | None, str]:
     if timezone is not None:
         return timezone, "as given"
-    if not paths or not captured.packets.size:
+    if not paths:
+        return "UTC", "there is no log"
+    if all(map(_zoned, paths)):
+        return "UTC", "the log's stamps have their zone"
+    if captured.packets.empty:
         return None, "this machine's zone, for want of a better one"
     as_utc = exim.read_log(*paths, timezone="UTC")
-    ahead = join.zone_offset(as_utc.attempts, captured.connections)
+    ahead = join.zone_offset(as_utc.attempts, captured.connections, captured.transactions)
     if ahead is None:
-        return None, "this machine's zone: no offset joins log and capture"
+        return None, "this machine's zone: no offset joins log and capture clearly"
     minutes = round(ahead.total_seconds() / 60)
     sign = "+" if minutes >= 0 else "-"
     zone = "UTC" if not minutes else f"{sign}{abs(minutes) // 60:02}{abs(minutes) % 60:02}"
     return zone, "the offset at which log and capture join best"
 
 
+def _zoned(path: str) -> bool:
+    """Say whether the first stamp of a log has a zone (log_timezone)."""
+    with open_input(path) as file:
+        found = _STAMP.search(file.read(HEAD))
+    return found is not None and found[1] is not None
+
+
 def _read_content(files: list[dict[str, Any]]) -> pd.DataFrame:
-    frame = content.read_content(*(file["path"] for file in files))
+    rows = []
     for file in files:
-        file["rows"] = int((frame["file"] == file["path"]).sum())
-    return frame
+        try:
+            rows.append(content.read_content(file["path"]))
+            file["rows"] = 1
+        except content.ContentError as error:
+            file |= {"kind": "other", "error": str(error)}
+    return tables.concat(rows, "content")
 
 
 # --- assembly -------------------------------------------------------------------------------------------
@@ -375,10 +414,9 @@ def _address(text: str | None) -> str | None:
 def _time(text: str | None, name: str) -> pd.Timestamp | None:
     if text is None:
         return None
-    try:
-        time = pd.Timestamp(text)
-    except ValueError:
-        raise InputError(f"{name} {text!r} is not a time; give one such as 2026-01-31T12:00") from None
+    time = pd.to_datetime(text, errors="coerce")
+    if pd.isna(time):
+        raise InputError(f"{name} {text!r} is not a time; give one such as 2026-01-31T12:00")
     return time.tz_localize("UTC") if time.tz is None else time.tz_convert("UTC")
 
 
@@ -387,14 +425,14 @@ def _narrow(incident: Incident, wanted: Wanted) -> Incident:
     if wanted == Wanted():
         return incident
     attempts = incident.attempts[_matching(incident.attempts, wanted)]
-    connections = incident.connections[_wanted_connections(incident.connections, attempts, wanted)]
+    connections = incident.connections[_wanted_connections(incident, attempts, wanted)]
     kept = {
         name: _of_connections(getattr(incident, name), connections)
         for name in ("stalls", "sizes", "transactions")
     }
     packets = incident.packets
     loose = packets["stream"].isna()
-    ids = set(attempts["message_id"].dropna())
+    ids = {*attempts["message_id"].dropna(), wanted.message}
     return Incident(
         **{f.name: getattr(incident, f.name) for f in fields(Incident)}
         | kept
@@ -431,15 +469,19 @@ def _within(start: pd.Series, end: pd.Series, wanted: Wanted) -> pd.Series:
     return keep
 
 
-def _wanted_connections(connections: pd.DataFrame, attempts: pd.DataFrame, wanted: Wanted) -> pd.Series:
-    """By address and time; a message's are those joined to it, a host's those to its addresses."""
+def _wanted_connections(incident: Incident, attempts: pd.DataFrame, wanted: Wanted) -> pd.Series:
+    """By address and time; a message's hold its id or join it, a host's go to its addresses."""
+    connections, held = incident.connections, incident.transactions
     keep = _within(connections["start"], connections["end"], wanted)
     if wanted.peer:
         keep &= (connections["server"] == wanted.peer) | (connections["client"] == wanted.peer)
     if wanted.host:
         keep &= connections["server"].isin(attempts["peer"])
     if wanted.message:
-        keep &= _has_key(connections, attempts.dropna(subset="stream"))
+        named = held[held["message_id"] == wanted.message]
+        keep &= _has_key(
+            connections, pd.concat([frame[_KEY] for frame in (attempts.dropna(subset=_KEY), named)])
+        )
     return keep.fillna(False).astype(bool)
 
 

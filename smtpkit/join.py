@@ -17,6 +17,10 @@ SECOND = pd.Timedelta(seconds=1)  # what a time stamp without milliseconds leave
 NEAR = pd.Timedelta(seconds=5)  # whole-second stamps, DT= that counts the look-ups too
 PROMPT = pd.Timedelta(seconds=30)  # a first attempt follows the arrival, unless the queue is long
 CLOCKS_APART = 3600  # seconds, at most
+FARTHEST_ZONE = 15 * 3600  # seconds
+CLEARLY = 1.2  # times the votes of the second best
+SAMPLE = 100  # connections that show an offset
+MOST_COMPARED = 10_000  # deliveries compared with these
 _KEY = ["capture", "stream"]
 _ENDS = ["client", "server", "server_port"]
 COMMANDS = 1200  # bytes of commands before the data: EHLO, MAIL, some recipients
@@ -30,32 +34,52 @@ _TIMES = (
     ("end", "last_new_forward", NEAR),
     ("arrival", "start", PROMPT),
 )
-_FEW = 500  # attempts and connections compared for the zone: enough to see the offset that joins best
 
 
-def zone_offset(attempts: pd.DataFrame, connections: pd.DataFrame) -> pd.Timedelta | None:
+def zone_offset(
+    attempts: pd.DataFrame, connections: pd.DataFrame, transactions: pd.DataFrame
+) -> pd.Timedelta | None:
     """Return what a zone-less log's local time is ahead of the capture, in whole quarter-hours.
 
-    That offset is taken at which most attempts end together with a connection to the same server; None where
-    nothing joins.
+    Message ids that both hold decide; without them the offset at which most connections end together with a
+    delivery to the same server. None where nothing joins, or two offsets join about as well.
 
     Parameters
     ----------
-    attempts, connections : DataFrame
+    attempts, connections, transactions : DataFrame
         The tables of these names; the times of attempts read as if they were UTC.
     """
-    ended = attempts.dropna(subset="end").iloc[:_FEW]
-    pairs = ended.merge(connections.iloc[:_FEW], left_on="peer", right_on="server", suffixes=("", "_of"))
-    if pairs.empty:
-        return None
-    ahead = pd.concat([pairs["end"] - pairs["last_new_forward"], pairs["end"] - pairs["end_of"]])
-    votes = _votes(ahead.dt.total_seconds().dropna())
-    seconds = votes.index.to_series().astype(float)
-    quarters = (seconds / QUARTER.total_seconds()).round()
-    even = (seconds - quarters * QUARTER.total_seconds()).abs() <= NEAR.total_seconds()
+    held = transactions.dropna(subset=["message_id", "end"])[["message_id", "end"]]
+    known = attempts[attempts["outcome"] == "delivered"].merge(held, on="message_id", suffixes=("", "_of"))
+    seconds = (known["end"] - known["end_of"]).dt.total_seconds().dropna()
+    if seconds.empty:
+        seconds = _differences(attempts, connections, FARTHEST_ZONE)["seconds"]
+    votes = _votes(seconds)
+    ahead = votes.index.to_series().astype(float)
+    quarters = (ahead / QUARTER.total_seconds()).round()
+    even = (ahead - quarters * QUARTER.total_seconds()).abs() <= NEAR.total_seconds()
     # A clock that is off as well leaves a rest: that takes three deliveries to believe.
     likely = votes.where((quarters.abs() <= 4 * 14) & (even | (votes >= 3))).dropna()
-    return None if likely.empty else float(quarters.to_dict()[likely.idxmax()]) * QUARTER
+    best = likely.groupby(quarters).max().sort_values(ascending=False)
+    if best.empty or (len(best) > 1 and best.iloc[0] < CLEARLY * best.iloc[1]):
+        return None
+    return float(best.index.to_numpy(float)[0]) * QUARTER
+
+
+def _differences(attempts: pd.DataFrame, connections: pd.DataFrame, within: float) -> pd.DataFrame:
+    """Return, for each capture, the seconds from connections' ends to those of deliveries to their server.
+
+    Differences of over `within` seconds are left out, and each counts once for a connection.
+    """
+    some = connections.iloc[:: max(1, len(connections) // SAMPLE)]
+    margin = pd.Timedelta(seconds=within)
+    ended = attempts[attempts["outcome"] == "delivered"].dropna(subset="end")[["peer", "end"]]
+    ended = ended[ended["end"].between(some["start"].min() - margin, some["end"].max() + margin)]
+    ends = some[[*_KEY, "server", "last_new_forward"]]
+    pairs = ended.iloc[:MOST_COMPARED].merge(ends, left_on="peer", right_on="server")
+    pairs["seconds"] = (pairs["end"] - pairs["last_new_forward"]).dt.total_seconds()
+    pairs = pairs[pairs["seconds"].abs() <= within]
+    return pairs[~pairs.assign(whole=pairs["seconds"].round()).duplicated([*_KEY, "whole"])]
 
 
 def _votes(seconds: pd.Series) -> pd.Series:
@@ -119,11 +143,8 @@ def _log_ahead(attempts: pd.DataFrame, connections: pd.DataFrame) -> pd.Series:
     Of all differences between the end of a delivery and that of a connection to its server, those of true
     pairs lie close together. No offset is believed that fewer than three agree on.
     """
-    ended = attempts[attempts["outcome"] == "delivered"].dropna(subset="end").iloc[:_FEW]
-    pairs = ended.merge(connections.iloc[:_FEW], left_on="peer", right_on="server", suffixes=("", "_of"))
-    seconds = (pairs["end"] - pairs["last_new_forward"]).dt.total_seconds()
-    near = seconds[seconds.abs() <= CLOCKS_APART]
-    return near.groupby(pairs["capture_of"]).apply(_agreed).dropna()
+    near = _differences(attempts, connections, CLOCKS_APART)
+    return near.groupby("capture")["seconds"].apply(_agreed).dropna()
 
 
 def _agreed(seconds: pd.Series) -> float:

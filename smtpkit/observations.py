@@ -15,7 +15,6 @@ import pandas as pd
 
 from smtpkit import tables
 from smtpkit.incident import Incident
-from smtpkit.tcp import SMTP_PORTS
 
 LONGEST_LINE = 512  # octets of a command or reply, RFC 5321 4.5.3.1.4; more is message data
 TO_ACT = pd.Timedelta(seconds=1)  # for an ICMP message to change what its receiver sends
@@ -39,7 +38,7 @@ NAMES = {
     "size_decides": "all larger messages failed, all smaller ones passed",
     "other_peer_takes_size": "another server takes packets of that size from the same host",
     "reply_repeated": "the other side repeated its last reply, and a small packet stopped it",
-    "several_connections": "several connections show the same",
+    "several_messages": "several different messages fail in the same way",
     "tail_passed": "on the connections that stand still, smaller packets behind the lost ones were delivered",
     "smaller_lost": "on the connections that stand still, smaller packets were lost as well",
     "silent": "on the connections that stand still nothing at all came back",
@@ -98,14 +97,23 @@ def observations(incident: Incident) -> pd.DataFrame:
     for row in incident.path_mtu.itertuples(index=False):
         if row.server in servers:
             path = Path(incident, row)
-            rows += [_place(path) | found for found in _path_observations(path)]
+            place = _place(path) | {"source": f"all of {_files(path)}"}
+            rows += [place | found for found in _path_observations(path)]
     return tables.from_rows(rows, "observations")
+
+
+def _files(path: Path) -> str:
+    captures = path.incident.captures
+    return captures.loc[captures["capture"] == path.row.capture, "files"].str.cat(sep=", ")
 
 
 def _smtp_servers(incident: Incident) -> set[str]:
     """Return the servers on SMTP's ports, and those that the log names."""
     ends = incident.connections
-    return {*ends.loc[ends["server_port"].isin(SMTP_PORTS), "server"], *incident.attempts["peer"].dropna()}
+    return {
+        *ends.loc[ends["server_port"].isin(tables.SMTP_PORTS), "server"],
+        *incident.attempts["peer"].dropna(),
+    }
 
 
 def _place(path: Path) -> dict[str, Any]:
@@ -125,7 +133,8 @@ def _path_observations(path: Path) -> Iterator[dict[str, Any]]:
 
 
 def _seen(name: str, value: Any, sentence: str, source: str = "") -> dict[str, Any]:
-    return {"observation": name, "value": value, "sentence": sentence, "source": source or pd.NA}
+    found = {"observation": name, "value": value, "sentence": sentence}
+    return found | {"source": source} if source else found
 
 
 def _frame(file: Any, frame: Any) -> str:
@@ -161,7 +170,7 @@ def _smaller_pass(path: Path) -> dict[str, Any]:
     if small.empty:
         return _seen("smaller_pass", False, "No data packet is known to have been delivered.")
     largest = small.sort_values("ip_len").iloc[-1]
-    sentence = f"Packets of up to {largest['ip_len']} bytes were delivered in the same period."
+    sentence = f"Packets of up to {largest['ip_len']} bytes were delivered on the same path."
     return _seen("smaller_pass", True, sentence, _frame(largest["file"], largest["frame_delivered"]))
 
 
@@ -171,7 +180,7 @@ def _oversize_delivered(path: Path) -> dict[str, Any]:
         return _seen("oversize_delivered", False, _never_delivered(row))
     sizes = path.of("sizes")
     large = sizes[(sizes["ip_len"] >= row.lost) & (sizes["delivered"] > 0)].iloc[0]
-    sentence = f"{row.delivered_above} packets of {row.lost} bytes or more were delivered in the same period."
+    sentence = f"{row.delivered_above} packets of {row.lost} bytes or more were delivered meanwhile."
     return _seen("oversize_delivered", True, sentence, _frame(large["file"], large["frame_delivered"]))
 
 
@@ -199,7 +208,7 @@ def _window_closed(path: Path) -> dict[str, Any]:
         return _seen("window_closed", pd.NA, "The receiver's window is not in the capture.")
     closed = bool((window < path.row.lost).all())
     sentence = f"The receiver's window stayed open ({window.min()} bytes at the least)."
-    return _seen("window_closed", closed, "The receiver's window was closed." if closed else sentence)
+    return _seen("window_closed", closed, "The receiver's window had no room for it." if closed else sentence)
 
 
 def _acknowledged(path: Path) -> dict[str, Any]:
@@ -219,6 +228,10 @@ def _same_size_repeats(path: Path) -> dict[str, Any]:
         sentence = "Repeats of the lost packets: they are not in the capture."
         return _seen("same_size_repeats", pd.NA if path.row.inferred else False, sentence)
     backoff = repeated["backoff"].median()
+    if pd.isna(backoff):
+        return _seen(
+            "same_size_repeats", pd.NA, "How far the repeats are apart: their time stamps are the same."
+        )
     worst = repeated.sort_values("repeats").iloc[-1]
     sentence = (
         f"The same segment was sent again {worst['repeats']} times, from {worst['first_interval']:.2g} s to "
@@ -279,16 +292,23 @@ def _too_big_missing(path: Path) -> dict[str, Any]:
             "them out."
         )
         return _seen("too_big_missing", pd.NA, sentence)
-    return _seen("too_big_missing", True, "No ICMP too-big message came back, though the capture holds ICMP.")
+    sentence = "No ICMP too-big message came back, though the capture holds ICMP or lets it pass."
+    return _seen("too_big_missing", True, sentence)
 
 
 def _icmp_visible(path: Path) -> bool:
     packets, captures = path.incident.packets, path.incident.captures
     protocol, word = (58, "icmp6") if ":" in path.row.client else (1, "icmp")
     here = packets[packets["capture"] == path.row.capture]
-    given = captures.loc[captures["capture"] == path.row.capture, "filter"].dropna()
-    named = any(word in filter_.split() for filter_ in given)
-    return named or bool((here["ip_protocol"] == protocol).any())
+    filters = captures.loc[captures["capture"] == path.row.capture, "filter"].dropna()
+    lets_pass = any(_lets_pass(filter_, word) for filter_ in filters)
+    return lets_pass or bool((here["ip_protocol"] == protocol).any())
+
+
+def _lets_pass(capture_filter: str, word: str) -> bool:
+    """Say whether a filter surely lets `word` pass; one that excludes anything is not read further."""
+    words = capture_filter.replace("(", " ").replace(")", " ").split()
+    return word in words and not {"not", "!"} & set(words) and "!" not in capture_filter
 
 
 def _tail_passed(path: Path) -> dict[str, Any]:
@@ -361,9 +381,9 @@ def _size_decides(path: Path) -> dict[str, Any]:
         return _seen("size_decides", pd.NA, "Message sizes that passed and failed: the log holds too few.")
     largest, smallest = passed["size"].max(), failed["size"].min()
     sentence = (
-        f"In the log every message of {smallest} bytes or more failed, every one of {largest} or less passed."
+        f"To {path.row.server}, all messages of {smallest} bytes or more failed, all up to {largest} passed."
         if largest < smallest
-        else f"In the log messages of up to {largest} bytes passed and some of {smallest} failed."
+        else f"To {path.row.server}, a message of {largest} bytes passed and one of {smallest} failed."
     )
     first = failed.iloc[0]
     return _seen("size_decides", largest < smallest, sentence, f"{first['file']} line {first['line']}")
@@ -396,17 +416,25 @@ def _reply_repeated(path: Path) -> dict[str, Any]:
     return _seen("reply_repeated", bool(len(repeated)), sentence, _first(repeated))
 
 
-def _several_connections(path: Path) -> dict[str, Any]:
-    count = path.stuck["stream"].nunique()
-    sentence = f"{_number(count, 'connection')} with different messages stand still in the same way."
-    return _seen("several_connections", count > 1, sentence, _first(path.stuck))
+def _several_messages(path: Path) -> dict[str, Any]:
+    """Count messages by their ids; where there are none, by how much of each was left."""
+    streams = set(path.stuck["stream"])
+    held = path.incident.transactions
+    held = held[(held["capture"] == path.row.capture) & held["stream"].isin(streams)]
+    tried = path.attempts[path.attempts["stream"].isin(streams)]
+    ids = set(held["message_id"].dropna()) | set(tried["message_id"].dropna())
+    count = len(ids) or path.stuck["outstanding"].nunique()
+    sentence = (
+        f"{_number(len(streams), 'connection')} with {_number(count, 'message')} stand still in the same way."
+    )
+    return _seen("several_messages", count > 1, sentence, _first(path.stuck))
 
 
 _ABOUT_LOSS = (
     *(_oversize_lost, _smaller_pass),
     *(_oversize_delivered, _fragmentable, _window_closed, _acknowledged, _same_size_repeats),
     *(_smaller_repeat_passed, _too_big_ignored, _too_big_effective, _too_big_missing, _size_decides),
-    *(_other_peer_takes_size, _reply_repeated, _several_connections),
+    *(_other_peer_takes_size, _reply_repeated, _several_messages),
     *(_tail_passed, _smaller_lost, _silent, _unscaled_window),
 )
 

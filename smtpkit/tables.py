@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 TIME = "datetime64[ns, UTC]"
+SMTP_PORTS = (25, 465, 587, 2525)  # by which a server is known where neither SYN nor log tells it
 # Exim's message id, up to 4.96 and since 4.97 (Exim specification, "Message identification"). It begins with
 # the time in seconds, in base 62: with a digit until the year 2260.
 MESSAGE_ID = r"[0-9][0-9A-Za-z]{5}-(?:[0-9A-Za-z]{6}-[0-9A-Za-z]{2}|[0-9A-Za-z]{11}-[0-9A-Za-z]{4})"
@@ -171,6 +172,7 @@ TABLES: dict[str, tuple[Column, ...]] = {
         _FRAME,
     ),
     # A stall: no new byte acknowledged for max(1 s, 3 x initial RTT) while data is outstanding.
+    # Of one connection the first 200.
     "stalls": (
         *_CONNECTION,
         _DIRECTION,

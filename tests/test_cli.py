@@ -50,6 +50,16 @@ def test_a_healthy_incident_says_so(sample, capsys):
     )
 
 
+def test_a_name_that_is_not_in_its_plainest_form_is_the_same_input(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "none").mkdir()
+    for named in ("./nothing", "none/"):
+        assert run(capsys, "diagnose", named)[:2] == (
+            1,
+            "There is nothing to judge: no delivery and no SMTP connection was found in what was read.\n",
+        )
+
+
 @pytest.mark.parametrize("make", ["missing", "empty", "junk"])
 def test_a_named_input_that_cannot_be_used_is_one_line_and_status_1(sample, tmp_path, capsys, make):
     bad = tmp_path / "bad"
@@ -78,6 +88,7 @@ def test_files_met_inside_a_folder_never_change_the_status(sample, tmp_path, cap
         ("diagnose", "x", "--since", "?"),
         ("paint", "x"),
         ("tables", "x"),
+        ("report", "x", "-o", "x.txt"),
     ],
 )
 def test_wrong_usage_is_status_2(capsys, arguments):

@@ -119,8 +119,12 @@ def test_without_icmp_in_the_capture_its_absence_says_nothing(sample, incident):
 # --- typed incidents -------------------------------------------------------------------------------------
 
 
-def test_black_hole_on_two_connections_is_certain():
-    assert verdict(typed(dies(1500), dies(1500), passes(1300))) == [("pmtu_black_hole", "error", "certain")]
+def test_a_black_hole_that_stops_two_messages_is_certain():
+    assert verdict(typed(dies(1500), dies(1480), passes(1300))) == [("pmtu_black_hole", "error", "certain")]
+
+
+def test_one_message_tried_twice_may_fail_for_its_content():
+    assert verdict(typed(dies(1500), dies(1500), passes(1300))) == [("pmtu_black_hole", "error", "likely")]
 
 
 def test_ignored_icmp_is_evidence():

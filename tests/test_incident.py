@@ -73,8 +73,9 @@ def test_a_log_without_zone_is_read_in_the_zone_that_joins(sample, tmp_path, zon
 
 
 def test_files_over_the_same_time_are_two_capture_points_and_no_rotation(sample, tmp_path):
-    for name in ("end1.pcap", "end2.pcap"):
-        shutil.copy(sample / "capture.pcap", tmp_path / name)
+    whole = (sample / "capture.pcap").read_bytes()
+    for name, end in (("end1.pcap", None), ("end2.pcap", -200)):
+        (tmp_path / name).write_bytes(whole[:end])
     assert len(load(tmp_path).captures) == 2
 
 
@@ -152,6 +153,42 @@ def test_a_damaged_capture_gives_what_can_be_read(sample, tmp_path, data):
     assert len(incident.packets) or len(incident.skipped) or incident.inputs["error"].notna().all()
 
 
+def test_what_is_given_twice_counts_once(sample, tmp_path):
+    shutil.copy(sample / "mainlog", tmp_path / "copy")
+    once, twice = load(sample / "mainlog"), load(sample / "mainlog", tmp_path / "copy", sample / "mainlog")
+    assert len(twice.attempts) == len(once.attempts)
+
+
+def test_a_message_file_that_cannot_be_read_does_not_stop_the_rest(sample, tmp_path):
+    message = next((sample / "messages").iterdir())
+    (tmp_path / "cut.eml.gz").write_bytes(gzip.compress(message.read_bytes())[:-30])
+    incident = load(tmp_path / "cut.eml.gz", sample / "capture.pcap")
+    assert len(incident.packets)
+    assert incident.inputs["error"].notna().tolist() == [True, False]
+
+
+def test_stamps_with_a_zone_need_no_guess(sample, tmp_path):
+    lines = (sample / "mainlog").read_text().splitlines(keepends=True)
+    (tmp_path / "mainlog").write_text("".join(f"{line[:23]} +0000{line[23:]}" for line in lines))
+    incident = load(tmp_path / "mainlog")
+    assert incident.timezone_reason == "the log's stamps have their zone"
+
+
+def test_a_long_log_joins_a_short_capture_in_its_zone(sample, tmp_path):
+    shutil.copy(sample / "capture.pcap", tmp_path)
+    log = (sample / "mainlog").read_text()
+    delivery = next(line for line in log.splitlines() if " => " in line)
+    start = pd.Timestamp(log[:19]) - pd.Timedelta(hours=9)
+    earlier = [
+        f"{start + pd.Timedelta(seconds=37 * n):%F %T}{delivery[19:]}\n".replace(
+            delivery.split()[3], f"1xAAAA-{n:06}-00"
+        )
+        for n in range(700)
+    ]
+    (tmp_path / "mainlog").write_text("".join(earlier) + log)
+    assert load(tmp_path).timezone == "UTC"
+
+
 def test_links_in_a_folder_are_left_out(tmp_path, sample):
     (tmp_path / "mainlog").symlink_to(sample / "mainlog")
     assert error_of(tmp_path).endswith("holds no files; nothing was analysed of it")
@@ -200,6 +237,7 @@ def test_since_and_until(sample, incident):
             {"since": "yesterday-ish"},
             "since 'yesterday-ish' is not a time; give one such as 2026-01-31T12:00",
         ),
+        ({"until": ""}, "until '' is not a time; give one such as 2026-01-31T12:00"),
         ({"timezone": "Mars/Olympus"}, "Mars/Olympus"),
     ],
 )

@@ -118,12 +118,17 @@ def test_this_host_is_the_client_that_the_joined_attempts_have():
 def test_the_zone_is_the_quarter_hour_at_which_most_joins(hours):
     ends = tables.from_rows([connection(n, 60 * n, 60 * n + 7 * n % 31) for n in range(9)], "connections")
     local = [attempt("a", 60 * n + 7 * n % 31 + 0.1 + 3600 * hours) for n in range(9)]
-    assert join.zone_offset(tables.from_rows(local, "attempts"), ends) == pd.Timedelta(hours=hours)
+    assert join.zone_offset(
+        tables.from_rows(local, "attempts"), ends, tables.empty("transactions")
+    ) == pd.Timedelta(hours=hours)
 
 
 def test_nothing_joins_no_zone():
     ends = tables.from_rows([connection(1, 0, 1, server=ELSEWHERE)], "connections")
-    assert join.zone_offset(tables.from_rows([attempt("a", 1)], "attempts"), ends) is None
+    assert (
+        join.zone_offset(tables.from_rows([attempt("a", 1)], "attempts"), ends, tables.empty("transactions"))
+        is None
+    )
 
 
 def test_the_clock_offset_is_the_median_of_sure_joins():

@@ -15,7 +15,6 @@ class Case:
     """
 
     peer: str
-    peer_port: int
     client: str
     direction: str | None
     figures: dict[str, Any] = field(default_factory=dict)
@@ -25,8 +24,8 @@ class Case:
 class Cause:
     """A cause of failing mail, by the observations that speak for and against it.
 
-    `requires` must all be true and none of `excludes` may be. `supports` add to the confidence; the
-    `decisive` ones among them tell this cause from its nearest look-alike. `rules_out` names for each
+    `requires` must all be true and none of `excludes` may be. `supports` add to the confidence; each
+    group of `decisive` ones tells this cause from one kind of look-alike. `rules_out` names for each
     look-alike the observation, and its value, that tell it from this cause.
     """
 
@@ -34,7 +33,7 @@ class Cause:
     requires: tuple[str, ...]
     excludes: tuple[str, ...]
     supports: tuple[str, ...]
-    decisive: tuple[str, ...]
+    decisive: tuple[tuple[str, ...], ...]
     rules_out: dict[str, tuple[str, bool]]
     sentence: Callable[[Case], str]
     parameters: Callable[[Case], dict[str, Any]]

@@ -76,16 +76,19 @@ CAUSE = Cause(
     ),
     supports=(
         *("same_size_repeats", "tail_passed", "smaller_repeat_passed", "too_big_ignored", "too_big_missing"),
-        *("size_decides", "other_peer_takes_size", "reply_repeated", "several_connections"),
+        *("size_decides", "other_peer_takes_size", "reply_repeated", "several_messages"),
     ),
-    decisive=("tail_passed", "smaller_repeat_passed", "too_big_ignored", "reply_repeated"),
+    decisive=(
+        ("tail_passed", "smaller_repeat_passed", "too_big_ignored", "reply_repeated"),
+        ("several_messages", "smaller_repeat_passed", "too_big_ignored", "size_decides"),
+    ),
     rules_out={
         "packet_loss": ("oversize_delivered", False),
         "state_loss": ("tail_passed", True),
         "window_scaling": ("unscaled_window", False),
         "receiver_stall": ("window_closed", False),
         "fragment_loss": ("fragmentable", False),
-        "content_pattern_drop": ("several_connections", True),
+        "content_pattern_drop": ("several_messages", True),
         "size_limit_close": ("acknowledged", False),
         "close_after_data": ("acknowledged", False),
         "remote_timeout": ("acknowledged", False),

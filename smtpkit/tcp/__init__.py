@@ -6,6 +6,6 @@ which tell the server where the capture holds no SYN.
 
 from smtpkit.tcp.connection import connections, is_too_big, vantage
 from smtpkit.tcp.stall import stalls
-from smtpkit.tcp.tracking import SMTP_PORTS, analysis
+from smtpkit.tcp.tracking import analysis
 
-__all__ = ["SMTP_PORTS", "analysis", "connections", "is_too_big", "stalls", "vantage"]
+__all__ = ["analysis", "connections", "is_too_big", "stalls", "vantage"]

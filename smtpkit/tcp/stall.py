@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import pairwise
+from itertools import islice, pairwise
 from statistics import median, mode
 from typing import Any, NamedTuple
 
@@ -14,6 +14,7 @@ from smtpkit import tables
 from smtpkit.tcp.tracking import FIN, KEY, RST, SECOND, SYN, options_cut, stall_threshold, values
 
 TIMES = 3  # repeats of one segment that are no accident
+MOST_STALLS = 200  # of one connection: after so many the next one tells nothing new
 
 
 class Seen(NamedTuple):
@@ -76,7 +77,7 @@ def stalls(packets: pd.DataFrame, captures: pd.DataFrame | None = None) -> pd.Da
     for start, end in _bounds(tcp):
         connection = seen[start:end]
         until = _last(connection, ends.get(tcp["capture"].iloc[start]))
-        rows += [_stall(connection, silence) for silence in _silences(connection, until)]
+        rows += [_stall(connection, silence) for silence in islice(_silences(connection, until), MOST_STALLS)]
     keys = tcp[[*KEY, "file", "frame"]].iloc[[row["packet"] for row in rows]].reset_index(drop=True)
     return tables.conform(pd.concat([keys, pd.DataFrame(rows)], axis="columns"), "stalls")
 

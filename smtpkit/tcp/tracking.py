@@ -13,11 +13,10 @@ import pandas as pd
 from smtpkit import tables
 
 FIN, SYN, RST, ACK = 0x01, 0x02, 0x04, 0x10
-SMTP_PORTS = (25, 465, 587, 2525)
 SECOND = 1_000_000_000
 FAST_RETRANSMISSION_WITHIN = 20_000_000  # ns after the last duplicate ACK, as in Wireshark
 OUT_OF_ORDER_WITHIN = 3_000_000  # ns, as in Wireshark where the RTT is unknown
-MOST_IN_FLIGHT = 20_000  # copies; a real window holds fewer, a hostile capture may not
+MOST_IN_FLIGHT = 4_000  # copies followed at a time: a window of 6 MB; of more the oldest stay undecided
 KEY = ["capture", "stream"]
 _NUMBERS = ("forward", "relative_seq", "relative_ack", "delivered")
 _FLAGS = [c.name for c in tables.TABLES["analysis"] if c.dtype == "bool" and c.name != "offload"]
@@ -169,9 +168,9 @@ def _client(connection: list[Packet]) -> tuple[str, int]:
         if packet.flags & SYN:
             return packet.dst if packet.flags & ACK else packet.src
     first = connection[0]
-    if first.src[1] in SMTP_PORTS:
+    if first.src[1] in tables.SMTP_PORTS:
         return first.dst
-    if first.dst[1] in SMTP_PORTS:
+    if first.dst[1] in tables.SMTP_PORTS:
         return first.src
     return max(first.src, first.dst, key=lambda end: end[1])
 
@@ -353,9 +352,12 @@ def _close(sender: Sender, last: int, rtt: int | None, delivered: np.ndarray) ->
     patience = stall_threshold(rtt)
     if not sender.repeated:
         return
-    for copy in sender.flight:
-        others = (c for c in sender.flight if c.row != copy.row and c.overlaps(copy.start, copy.end))
-        if last - copy.time > patience and any(others):
+    reach = -1
+    in_order = sorted(sender.flight, key=lambda copy: copy.start)
+    for copy, after in zip(in_order, [*in_order[1:], None], strict=True):
+        again = copy.start < reach or (after is not None and after.start < copy.end)
+        reach = max(reach, copy.end)
+        if again and last - copy.time > patience:
             delivered[copy.row] = False
 
 
