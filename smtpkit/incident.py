@@ -145,6 +145,8 @@ def _identify(path: Path, named: bool) -> dict[str, Any]:
     row = {"path": str(path), "kind": "other", "sha256": pd.NA, "rows": 0, "named": named, "error": pd.NA}
     if path.is_dir():
         return row | {"error": f"{path}: holds no files; nothing was analysed of it"}
+    if path.exists() and not path.is_file():
+        return row | {"error": f"{path}: is no regular file; give a file or a folder"}
     try:
         with open_input(path) as file:
             head = file.read(HEAD)

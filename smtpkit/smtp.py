@@ -105,6 +105,7 @@ def _transactions_of(lines: Iterable[Any]) -> Iterator[dict[str, Any]]:
         elif current and line.word == "message_id":
             current.setdefault("message_id", line.text)
         elif current and line.word == "reply" and line.reply_code not in (354, 221):
-            current |= {"end": line.time, "reply_code": line.reply_code, "reply": line.text}
+            end = {"end": line.time, "data_end_seq": line.ack}
+            current |= end | {"reply_code": line.reply_code, "reply": line.text}
     if current:
         yield current

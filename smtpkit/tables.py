@@ -145,7 +145,7 @@ TABLES: dict[str, tuple[Column, ...]] = {
     "connections": (
         *_CONNECTION,
         *_PATH,
-        Column("client_known_by", "string", "what tells client from server: SYN, port, or SMTP greeting"),
+        Column("client_known_by", "string", "what tells client from server: SYN or port"),
         Column("start", TIME, "first packet"),
         Column("end", TIME, "last packet"),
         Column("handshake", "string", "complete, unanswered, refused, or unseen"),
@@ -264,6 +264,7 @@ TABLES: dict[str, tuple[Column, ...]] = {
         Column("start", TIME, "time of the 354 reply, or of the first BDAT"),
         Column("data_seq", "UInt32", "sequence number of the first byte of message data"),
         Column("message_id", "string", "Exim id found in the message's own header", privacy="message_id"),
+        Column("data_end_seq", "UInt32", "sequence number up to which that reply acknowledges"),
         Column("end", TIME, "time of the reply to the final dot"),
         Column("reply_code", "Int16", "code of that reply", source="RFC 5321 4.2"),
         Column("reply", "string", "its text", privacy="text"),

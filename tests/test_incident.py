@@ -1,4 +1,5 @@
 import gzip
+import os
 import shutil
 
 import pandas as pd
@@ -92,6 +93,11 @@ def test_a_missing_file(tmp_path):
 def test_an_empty_file(tmp_path):
     (tmp_path / "mainlog").touch()
     assert error_of(tmp_path / "mainlog") == f"{tmp_path}/mainlog: is empty; nothing was analysed of it"
+
+
+def test_a_pipe_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    assert error_of(tmp_path / "pipe") == f"{tmp_path}/pipe: is no regular file; give a file or a folder"
 
 
 def test_an_empty_folder(tmp_path):

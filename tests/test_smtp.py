@@ -4,6 +4,7 @@ from conversation import conversation
 from smtpkit import smtp, tcp
 from smtpkit.capture import payload_of
 
+MESSAGE = b"Received: by a.example.org\r\n\tid 1abcDE-000001-2x\r\n\r\nhello\r\n.\r\n"
 HEAD = "0.00 > S seq=0\n0.03 < SA seq=0 ack=1\n0.03 > A seq=1 ack=1\n"
 
 
@@ -36,7 +37,7 @@ def test_data_starts_behind_the_354_and_ends_with_its_reply():
         (0.5, "<", b"250 OK\r\n"),
         (0.6, ">", b"DATA\r\n"),
         (0.7, "<", b"354 go ahead\r\n"),
-        (0.8, ">", b"Received: by a.example.org\r\n\tid 1abcDE-000001-2x\r\n\r\nhello\r\n.\r\n"),
+        (0.8, ">", MESSAGE),
         (0.9, "<", b"250 OK id=1xyzZZ-000009-0A\r\n"),
         (1.0, ">", b"QUIT\r\n"),
         (1.1, "<", b"221 closing\r\n"),
@@ -46,6 +47,7 @@ def test_data_starts_behind_the_354_and_ends_with_its_reply():
     assert one["message_id"] == "1abcDE-000001-2x"
     assert (one["reply_code"], one["reply"]) == (250, "OK id=1xyzZZ-000009-0A")
     assert one["data_seq"] == 1000 + 1 + len(b"EHLO a.example.org\r\nMAIL FROM:<a@example.org>\r\nDATA\r\n")
+    assert one["data_end_seq"] - one["data_seq"] == len(MESSAGE)
     assert (one["end"] - one["start"]).total_seconds() == 0.2
 
 
