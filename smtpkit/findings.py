@@ -15,7 +15,7 @@ import pandas as pd
 from smtpkit import tables
 from smtpkit.causes import CAUSES, Case, Cause
 from smtpkit.causes.unexplained import unexplained_attempts, unexplained_connections
-from smtpkit.incident import Incident
+from smtpkit.incident import Incident, among
 from smtpkit.observations import LONGEST_LINE, observations
 from smtpkit.printable import endpoint
 
@@ -49,7 +49,7 @@ def diagnose(incident: Incident) -> pd.DataFrame:
     found = _merge(found)
     for finding in found:
         streams = pd.DataFrame(finding["connections"], columns=_KEY)
-        finding |= _where(incident.connections[_among(incident.connections, streams)], finding["peer"])
+        finding |= _where(incident.connections[among(incident.connections, streams)], finding["peer"])
     found += _unexplained(incident, found)
     found += _unlogged(incident, found)
     found.sort(key=_rank)
@@ -113,7 +113,7 @@ def _confidence(cause: Cause, values: dict[str, bool | None]) -> str:
 def _finding(cause: Cause, path: tuple[Any, ...], rows: pd.DataFrame, incident: Incident) -> dict[str, Any]:
     values = _values(rows)
     about_path = rows[rows["stream"].isna()].drop_duplicates(["observation", "value"])
-    connections = incident.connections[_among(incident.connections, rows.dropna(subset=_KEY))]
+    connections = incident.connections[among(incident.connections, rows.dropna(subset=_KEY))]
     messages = rows["message_id"].dropna().drop_duplicates().tolist()
     case = _case(path, incident)
     for_it = (*cause.requires, *cause.supports)
@@ -154,7 +154,7 @@ def _severity(
     """Mail stopped: error; mail that came later all the same: warn; no attempt failed: note."""
     if messages:
         return "warn" if set(messages) <= _delivered(incident) else "error"
-    unlogged = ~_among(connections, incident.attempts.dropna(subset=_KEY))
+    unlogged = ~among(connections, incident.attempts.dropna(subset=_KEY))
     return "error" if unlogged.any() and values.get("acknowledged") is False else "note"
 
 
@@ -225,12 +225,12 @@ def _unexplained(incident: Incident, found: Iterable[dict[str, Any]]) -> Iterato
     attempts = incident.attempts
     failed = attempts[attempts["outcome"] != "delivered"]
     for finding in found:
-        joined = _among(failed, pd.DataFrame(finding["connections"], columns=_KEY))
+        joined = among(failed, pd.DataFrame(finding["connections"], columns=_KEY))
         uncaptured = (failed["peer"] == finding["peer"]) & failed["stream"].isna()
         alike = (uncaptured & failed["message_id"].isin(finding["messages"])).fillna(False)
         failed = failed[~joined & ~alike]
     for (peer, client), rows in failed.groupby(["peer", "client"], dropna=False, sort=False):
-        connections = incident.connections[_among(incident.connections, rows.dropna(subset=_KEY))]
+        connections = incident.connections[among(incident.connections, rows.dropna(subset=_KEY))]
         yield {
             **unexplained_attempts(_plain(peer), _plain(client), rows, incident.captures),
             "severity": "warn" if set(rows["message_id"].dropna()) <= _delivered(incident) else "error",
@@ -248,20 +248,13 @@ def _unlogged(incident: Incident, found: Iterable[dict[str, Any]]) -> Iterator[d
     stalls, transactions = incident.stalls, incident.transactions
     stuck = stalls[(stalls["ended_by"] != "acknowledgment") & (stalls["outstanding"] > LONGEST_LINE)]
     reasons = ends["handshake"].map(_FAILED_HANDSHAKES).astype("string")
-    open_ = _among(ends, transactions[transactions["end"].isna()]) & (ends["ended_how"] != "silence")
+    open_ = among(ends, transactions[transactions["end"].isna()]) & (ends["ended_how"] != "silence")
     reasons[open_] = "the connection ended and the message data was not answered"
-    reasons[_among(ends, stuck)] = "data was sent and not acknowledged to the end"
-    failed = ends[reasons.notna() & ~_among(ends, explained)]
+    reasons[among(ends, stuck)] = "data was sent and not acknowledged to the end"
+    failed = ends[reasons.notna() & ~among(ends, explained)]
     for (peer, client), rows in failed.groupby(["server", "client"], sort=False):
         found_here = unexplained_connections(str(peer), str(client), rows, reasons[rows.index])
         yield {**found_here, "severity": "error", **_where(rows, str(peer))}
-
-
-def _among(rows: pd.DataFrame, keys: pd.DataFrame) -> pd.Series:
-    """Mark the rows whose connection is one of `keys`."""
-    known = set(zip(keys["capture"], keys["stream"], strict=True))
-    pairs = zip(rows["capture"], rows["stream"], strict=True)
-    return pd.Series([pair in known for pair in pairs], index=rows.index, dtype=bool)
 
 
 _FAILED_HANDSHAKES = {"refused": "the SYN was refused", "unanswered": "no answer to the SYN"}

@@ -481,17 +481,18 @@ def _wanted_connections(incident: Incident, attempts: pd.DataFrame, wanted: Want
         keep &= connections["server"].isin(attempts["peer"])
     if wanted.message:
         named = held[held["message_id"] == wanted.message]
-        keep &= _has_key(
+        keep &= among(
             connections, pd.concat([frame[_KEY] for frame in (attempts.dropna(subset=_KEY), named)])
         )
     return keep.fillna(False).astype(bool)
 
 
 def _of_connections(frame: pd.DataFrame, connections: pd.DataFrame) -> pd.DataFrame:
-    return frame[_has_key(frame, connections)]
+    return frame[among(frame, connections)]
 
 
-def _has_key(frame: pd.DataFrame, keys: pd.DataFrame) -> pd.Series:
-    """Mark rows whose capture and stream are among those of `keys`."""
+def among(frame: pd.DataFrame, keys: pd.DataFrame) -> pd.Series:
+    """Mark the rows of `frame` whose connection (capture and stream) is one of those in `keys`."""
     number = frame["capture"].astype("Int64") * 2**32 + frame["stream"].astype("Int64")
-    return number.isin(keys["capture"].astype("Int64") * 2**32 + keys["stream"].astype("Int64"))
+    known = (keys["capture"].astype("Int64") * 2**32 + keys["stream"].astype("Int64")).dropna()
+    return number.isin(known).astype(bool)
