@@ -152,6 +152,9 @@ def _severity(
     messages: list[str], connections: pd.DataFrame, values: dict[str, bool | None], incident: Incident
 ) -> str:
     """Mail stopped: error; mail that came later all the same: warn; no attempt failed: note."""
+    failed = incident.attempts[incident.attempts["outcome"] != "delivered"]
+    if among(failed[failed["message_id"].isna()].dropna(subset=_KEY), connections).any():
+        return "error"  # a receiver names no message that it did not get in full, nor knows of another try
     if messages:
         return "warn" if set(messages) <= _delivered(incident) else "error"
     unlogged = ~among(connections, incident.attempts.dropna(subset=_KEY))

@@ -110,7 +110,8 @@ def join(
         # Stamps without milliseconds are cut off: half a second later is the better guess.
         joined, messages = (_later(frame, SECOND / 2) for frame in (joined, messages))
     ahead = _log_ahead(joined, connections)
-    held = transactions.merge(connections[[*_KEY, "client", "server", "server_port"]], on=_KEY)
+    connections = connections.assign(connection=_copies(connections))
+    held = transactions.merge(connections[[*_KEY, *_ENDS, "connection"]], on=_KEY)
     held = _on_log_clock(held, ahead, ["start"])
     captured, connections = (
         connections,
@@ -130,6 +131,14 @@ def join(
     _take(joined, _by_time(joined, connections, messages), "time")
     joined[["start", "end"]] = attempts[["start", "end"]]
     return _complete(joined, captured)
+
+
+def _copies(connections: pd.DataFrame) -> pd.Series:
+    """Number the connections so that those which two captures hold of one have one number."""
+    ends = ["client", "client_port", "server", "server_port"]
+    connections = connections.sort_values("start")
+    turn = connections.groupby(["capture", *ends], dropna=False).cumcount()
+    return connections.assign(turn=turn).groupby([*ends, "turn"], dropna=False).ngroup()
 
 
 def _later(frame: pd.DataFrame, by: pd.Timedelta) -> pd.DataFrame:
@@ -218,7 +227,9 @@ def _by_text(
     A text that very many transactions hold (a bare ``OK``) tells nothing.
     """
     held = held.assign(text=captured).dropna(subset="text").rename(columns={"start": "began"})
-    held = held[[*_KEY, "text", "began", *_ENDS]].rename(columns={name: f"{name}_of" for name in _ENDS})
+    held = held[[*_KEY, "connection", "text", "began", *_ENDS]].rename(
+        columns={name: f"{name}_of" for name in _ENDS}
+    )
     held = held[held.groupby("text")["text"].transform("size") <= MOST_TRIES]
     pairs = _open(attempts).drop(columns=_KEY).assign(text=logged).dropna(subset="text")
     pairs = pairs.reset_index(names="row").merge(held, on="text")
@@ -230,10 +241,12 @@ def _by_time(
     attempts: pd.DataFrame, connections: pd.DataFrame, messages: pd.DataFrame
 ) -> Iterator[tuple[int, int, int]]:
     """Yield attempts by when they began (DT=, else the arrival before a first try) or ended."""
-    taken = set(map(tuple, attempts.dropna(subset=["stream"])[_KEY].to_numpy().tolist()))
-    free = [key not in taken for key in map(tuple, connections[_KEY].to_numpy().tolist())]
+    taken = attempts[_KEY].dropna().merge(connections[[*_KEY, "connection"]], on=_KEY)["connection"]
+    free = ~connections["connection"].isin(taken)
     columns = [*_ENDS, "start", "end", "last_new_forward"]
-    ends = connections.loc[free, [*_KEY, *columns, "bytes_sent_forward", "bytes_acknowledged_forward"]]
+    ends = connections.loc[
+        free, [*_KEY, "connection", *columns, "bytes_sent_forward", "bytes_acknowledged_forward"]
+    ]
     left = _open(attempts).drop(columns=_KEY).reset_index(names="row")
     left = left.merge(messages[["message_id", "arrival"]], on="message_id", how="left")
     left["first"] = ~attempts.duplicated(["message_id", "peer"])[left["row"]].to_numpy()
@@ -252,7 +265,7 @@ def _near(
     """
     spans = ends.assign(span=ends[theirs].dt.floor(within)).rename(columns=lambda name: f"{name}_of")
     spans = pd.concat([spans.assign(span=spans["span_of"] + step * within) for step in (-1, 0, 1)])
-    spans = spans.rename(columns={"capture_of": "capture", "stream_of": "stream"})
+    spans = spans.rename(columns={f"{name}_of": name for name in (*_KEY, "connection")})
     known = left.assign(span=left[ours].dt.floor(within)).dropna(subset="span")
     return pd.concat(
         known[known["peer"].notna() == (end == "server")].merge(
@@ -300,15 +313,18 @@ def _true(values: pd.Series) -> pd.Series:
 def _one_to_one(pairs: pd.DataFrame) -> Iterator[tuple[int, int, int]]:
     """Yield deliveries before failures, cheap pairs first, each attempt and each connection once.
 
+    Two captures' copies of a connection are one.
+
     A failure on one connection is often followed at once by a delivery on the next.
     """
     rows: set[int] = set()
-    streams: set[tuple[int, int]] = set()
+    taken: set[int] = set()
     pairs = pairs.assign(failed=pairs["outcome"] != "delivered").sort_values(["failed", "misfit", "cost"])
-    for row, capture, stream in zip(*(pairs[name].tolist() for name in ("row", *_KEY)), strict=True):
-        if row not in rows and (capture, stream) not in streams:
+    columns = (pairs[name].tolist() for name in ("row", *_KEY, "connection"))
+    for row, capture, stream, connection in zip(*columns, strict=True):
+        if row not in rows and connection not in taken:
             rows.add(row)
-            streams.add((capture, stream))
+            taken.add(connection)
             yield row, capture, stream
 
 

@@ -202,6 +202,13 @@ def test_what_failed_otherwise_is_unexplained():
     ]
 
 
+def test_what_a_receiver_abandoned_without_a_name_is_mail_that_stopped():
+    abandoned = {"peer": "192.0.2.25", "outcome": "failed", "phase": "sending data block", "error": "timeout"}
+    attempts = [abandoned | {"capture": 0, "stream": stream, "matched_by": "ports"} for stream in (0, 1)]
+    found = typed(dies(1500), dies(1500), passes(1300), attempts=attempts)
+    assert verdict(found) == [("pmtu_black_hole", "error", "likely")]
+
+
 # --- look-alikes, and what tells them apart ---------------------------------------------------------------
 
 STUCK = DIES.format(1460, 1461, 1521).splitlines()

@@ -62,6 +62,15 @@ def test_a_message_id_in_the_data_joins_at_its_own_server_only():
     assert pairs(joined(tried, ends, held)) == [(1, "message_id"), (2, "message_id")]
 
 
+def test_what_two_captures_hold_of_one_connection_joins_one_attempt():
+    seen = [connection(1, 0, 10), connection(2, 10.1, 10.6)]
+    ends = [*seen, *({**row, "capture": 1, "stream": row["stream"] + 4} for row in seen)]
+    name = "1abcDE-000001-2x"
+    held = [{"capture": c, "stream": s, "start": at(10.2), "message_id": name} for c, s in ((0, 2), (1, 6))]
+    found = joined([attempt(name, 10.1, "deferred"), attempt(name, 10.6)], ends, held)
+    assert [stream % 4 for stream in found["stream"]] == [1, 2]
+
+
 def test_of_a_failure_and_the_delivery_right_after_it_the_delivery_gets_the_transaction():
     ends = [connection(1, 0, 10), connection(2, 10.1, 11)]
     held = [{"capture": 0, "stream": 2, "start": at(10.5), "message_id": "1abcDE-000001-2x"}]
