@@ -103,6 +103,7 @@ def truth(result: Result) -> dict[str, object]:
         "healthy": sorted(_logged(result) - hit),
         "acceptable": plan.acceptable or [fault.cause for fault in plan.faults],
         "control": not plan.faults,
+        "looks_like": plan.looks_like.cause if plan.looks_like else None,
         "capture": _capture(plan.captures[0]) if plan.captures else None,
         "further_captures": [_capture(point) for point in plan.captures[1:]],
         "log": _log(plan, plan.logs[0]) if plan.logs else None,

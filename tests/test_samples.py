@@ -30,7 +30,12 @@ CODES = {
 
 def marks(path):
     """Expect a failure, strictly, where a cause is not built yet."""
-    missing = {fault["cause"] for fault in json.loads(path.read_text())["faults"]} - BUILT - {"unexplained"}
+    truth = json.loads(path.read_text())
+    missing = {fault["cause"] for fault in truth["faults"]} - BUILT
+    if "unexplained" in truth["acceptable"]:
+        missing = set()
+    if truth["looks_like"] == "smtp_rejection":  # what is put off and delivered later: a note of that cause
+        missing = {"smtp_rejection"} - BUILT
     reason = f"causes not built yet: {', '.join(sorted(missing))}"
     return [pytest.mark.xfail(reason=reason, strict=True)] if missing else []
 
