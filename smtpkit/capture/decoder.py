@@ -35,14 +35,17 @@ MORE, FULL, DAMAGED, OTHER_BLOCK = range(4)
 # What a frame holds: an EtherType; with TUNNEL added, an IP packet that holds another; or why it gave no row.
 IPV4, IPV6, PPP, MPLS, MPLS_MULTICAST, PPPOE = 0x0800, 0x86DD, 0x880B, 0x8847, 0x8848, 0x8864
 TUNNEL = 0x10000
-KEPT, NOT_IP, NOT_TCP_OR_ICMP, CUT, BAD_IP, LINK_UNKNOWN, NO_INTERFACE, NO_PACKET = range(-1, -9, -1)
-BAD_TCP, LONG_IP = -9, -10  # these have a row all the same
+KEPT, NOT_IP, CUT, BAD_IP, LINK_UNKNOWN, NO_INTERFACE, NO_PACKET = range(-1, -8, -1)
+BAD_TCP, LONG_IP = -8, -9  # these have a row all the same
+OTHER_PROTOCOL = -256  # less the number of the IP protocol
 
 MAX_CAPTURED = 1 << 20  # a longer record is damage; Wireshark and libpcap allow 2^18
 MAX_LEN = 0x7FFFFFFF  # what a column of the table can hold
 MAX_TAGS, MAX_EXTENSIONS, MAX_OPTIONS = 4, 16, 40
 ENHANCED_PACKET = 6
 TCP, ICMP, ICMPV6, FRAGMENT = 6, 1, 58, 44
+IP_IN_IP, IPV6_IN_IP, GRE, UDP = 4, 41, 47, 17
+VXLAN, VXLAN_OF_LINUX, GENEVE = 4789, 8472, 6081  # UDP ports; the second is from before RFC 7348
 SYN, SYN_ACK, FLAG_ACK = 0x02, 0x12, 0x10
 
 
@@ -155,7 +158,7 @@ def network(buf, at, end, link):
     if link == 113:
         return ethernet(buf, at + 14, end)
     if link == 276:
-        return (u16(buf, at), at + 20) if end - at >= 20 else (CUT, at)
+        return cooked2(buf, at, end)
     if link == 101 or link == 12 or link == 14:
         return raw(buf, at, end)
     if link == 228:
@@ -177,9 +180,17 @@ def ethernet(buf, at, end):
         kind = u16(buf, at)
         at += 2
         if kind != 0x8100 and kind != 0x88A8 and kind != 0x9100:
-            return kind, at
+            return (kind if kind >= 0x0600 else NOT_IP), at  # below: a length, IEEE 802.3
         at += 2
     return NOT_IP, at
+
+
+def cooked2(buf, at, end):
+    """Read the protocol of Linux cooked v2; behind that of a VLAN its tag follows."""
+    if end - at < 20:
+        return CUT, at
+    kind = u16(buf, at)
+    return ethernet(buf, at + 22, end) if kind == 0x8100 or kind == 0x88A8 else (kind, at + 20)
 
 
 def raw(buf, at, end):
@@ -203,26 +214,34 @@ def loopback(buf, at, end):
 
 
 def holds_ip(buf, at, end):
-    """Tell whether an IP packet holds another one, perhaps with GRE between: IP in IP, 6in4, 4in6, GRE."""
-    if end - at < 20:
+    """Tell whether an IP packet may hold another one: IP in IP, 6in4, 4in6, GRE, VXLAN, Geneve."""
+    if end - at < 28:
         return False
-    if buf[at] >> 4 == 6:
-        return buf[at + 6] in (4, 41, 47)
-    return buf[at + 9] in (4, 41, 47) and u16(buf, at + 6) & 0x1FFF == 0
+    if buf[at] >> 4 == 4:
+        protocol, transport = buf[at + 9] + 0, at + (buf[at] & 15) * 4
+        if protocol == TCP or u16(buf, at + 6) & 0x1FFF:
+            return False
+    elif buf[at + 6] == TCP:
+        return False
+    else:
+        protocol, transport, _, offset, _, _ = ip_header(buf, at, end)
+        if offset:
+            return False
+    if protocol == UDP:
+        return end - transport >= 8 and u16(buf, transport + 2) in (VXLAN, VXLAN_OF_LINUX, GENEVE)
+    return protocol in (IP_IN_IP, IPV6_IN_IP, GRE)
 
 
 def decode(buf, frames, count, cells, memory):
     """Fill `cells` from the IP packets among `frames`; return the number of rows.
 
-    ``frames[KIND]`` of each becomes KEPT or the reason why it has no row.
+    ``frames[KIND]`` of each becomes KEPT or the reason why it has no row: an EtherType, or negative.
     """
     row = 0
     for i in range(count):
         kind = frames[KIND, i]
         if kind in (IPV4, IPV6):
             kind = packet(buf, frames, i, cells, row, memory)
-        elif kind >= 0:
-            kind = NOT_IP
         frames[KIND, i] = kind
         if kind in (KEPT, BAD_TCP, LONG_IP):
             cells[INDEX, row] = i
@@ -239,7 +258,7 @@ def packet(buf, frames, i, cells, row, memory):
     if protocol < 0:
         return protocol
     if protocol not in (TCP, ICMP, ICMPV6):
-        return NOT_TCP_OR_ICMP
+        return OTHER_PROTOCOL - protocol
     if ip_len == 0:  # segmentation offload, or BIG TCP
         ip_len = wire_end - at
     ip_end = at + ip_len
