@@ -9,6 +9,7 @@ import sys
 
 import pandas as pd
 import pytest
+from backports import zstd
 from capture_bytes import (
     ACK,
     SEGMENT,
@@ -155,7 +156,7 @@ def test_a_packet_of_an_unknown_interface_is_counted(file):
     assert skipped(reader) == [["of an interface that the file does not describe", 1, "frame 1"]]
 
 
-@pytest.mark.parametrize("compress", [gzip.compress, bz2.compress, lzma.compress])
+@pytest.mark.parametrize("compress", [gzip.compress, bz2.compress, lzma.compress, zstd.compress])
 def test_compressed_captures(file, compress):
     assert read_capture(file(compress(pcap(*THREE))))["seq"].tolist() == SEQS
 
