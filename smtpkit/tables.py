@@ -107,6 +107,12 @@ TABLES: dict[str, tuple[Column, ...]] = {
         Column("sack", "string", "SACK blocks `left-right`, blanks between", source="tcp.options.sack_le"),
         Column("ts_value", "UInt32", "timestamp value", source="tcp.options.timestamp.tsval"),
         Column("ts_echo", "UInt32", "timestamp echo reply", source="tcp.options.timestamp.tsecr"),
+        Column(
+            "checksum_offload",
+            "bool",
+            "TCP checksum of the pseudo-header only: seen on the very host that sends it",
+            source="Wireshark: matches partial checksum",
+        ),
         Column("icmp_type", "UInt8", "ICMP or ICMPv6 type", source="icmp.type"),
         Column("icmp_code", "UInt8", "ICMP or ICMPv6 code", source="icmp.code"),
         Column("next_hop_mtu", "UInt32", "of a too-big message; 0 is what it says", "byte", "icmp.mtu"),

@@ -57,6 +57,7 @@ def conversation(
                 "window_scale": int(given["scale"]) if "scale" in given else None,
                 "sack_permitted": "S" in words[0] and "nosack" not in words,
                 "sack": _sack(given.get("sack"), other),
+                "checksum_offload": "offload" in words,
                 "outer_len": 0,
                 "stream": stream,
             }

@@ -145,6 +145,24 @@ def test_tcp_options(read):
     assert packets[columns].to_numpy().tolist() == [[1460, 7, True, 9, 8, 40]]
 
 
+def summed(packet, at, checksum):
+    return packet[: at + 16] + struct.pack(">H", checksum) + packet[at + 18 :]
+
+
+def test_a_checksum_left_to_the_network_card(read, reader):
+    # c000 + 0201 + c633 + 6419 + 6 (TCP) + 25 (its length) = 1ec6c, the carry added: ec6d
+    # 2001 + 0db8 + 1 + 2001 + 0db8 + 25 + 2 + 6 + 21 = 5bb5
+    six = ip6(tcp(1, data=b"x"))
+    given = [(SEGMENT, 20, 0xEC6D), (SEGMENT, 20, 0xEC6C), (SEGMENT, 20, 0), (six, 40, 0x5BB5), (six, 40, 1)]
+    packets = [summed(*one) for one in given]
+    expected = [True, False, False, True, False]
+    assert read(*packets)["checksum_offload"].tolist() == expected
+    _, [(cut, _)] = reader(packets[0], snap=38)
+    assert cut["checksum_offload"].tolist() == [True]
+    _, [(cut, _)] = reader(packets[0], snap=37)
+    assert cut["checksum_offload"].tolist() == [False]
+
+
 def test_sack_blocks(read):
     options = bytes.fromhex("0101 0512 00000064 000000c8 ffffff00 00000010")
     assert read(ip4(tcp(1, options=options))).loc[0, "sack"] == "100-200 4294967040-16"

@@ -4,61 +4,14 @@ from itertools import accumulate
 
 import pandas as pd
 import pytest
-from capture_bytes import (
-    ACK,
-    SEGMENT,
-    SYN,
-    back,
-    enhanced,
-    interface,
-    ip4,
-    ip6,
-    old,
-    option,
-    out,
-    pcap,
-    section,
-    simple,
-    tcp,
-)
+from capture_bytes import SEGMENT, enhanced, interface, ip4, old, pcap, section, simple, tcp
+from capture_seeds import FILES, PACKETS
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from smtpkit import tables
 from smtpkit.capture import CaptureError, Reader, payload_of, reader
 
-OPTIONS = bytes.fromhex("020405b4 0402 080a 00000009 00000008 01 030307")
-SACK = bytes.fromhex("0101 050a 00000064 000000c8")
-PACKETS = [
-    out(1, flags=SYN, options=OPTIONS),
-    back(7, 2, SYN | ACK, options=OPTIONS),
-    SEGMENT,
-    back(8, 3, options=SACK),
-    ip4(bytes.fromhex("0304 0000 0000 0578") + SEGMENT, 1),
-    ip4(tcp(9, data=b"x" * 28), fragment=0x2000),
-    ip4(b"y" * 8, fragment=0x0006),
-    ip6(bytes.fromhex("3c00 0104 00000000 0600 0104 00000000") + tcp(5, data=b"abc"), following=0),
-    ip6(bytes.fromhex("0200 0000 00000500") + ip6(tcp(5)), 58),
-    bytes.fromhex("45000055 00010000 40290000 c0000201 c6336419") + ip6(tcp(7, data=b"x")),
-    bytes.fromhex("45000045 00010000 402f0000 c0000201 c6336419 00000800") + SEGMENT,
-]
-ETHERNET = bytes.fromhex("020000000002 020000000001 8100 0064 0800")
-PPPOE = bytes.fromhex("020000000002 020000000001 8864 1100 0001 002f 0021")
-MPLS = bytes.fromhex("020000000002 020000000001 8847 00064040 00065140")
-CLOCK = option(9, b"\x09") + option(14, bytes(8)) + option(11, b"\0port 25") + option(0, b"")
-FILES = {
-    "raw": pcap(*PACKETS),
-    "ethernet": pcap(ETHERNET + SEGMENT, PPPOE + SEGMENT, MPLS + SEGMENT, link=1),
-    "ppp": pcap(bytes.fromhex("ff030021") + SEGMENT, bytes.fromhex("ff030057") + ip6(tcp(1)), link=9),
-    "cooked": pcap(bytes.fromhex("0800 0000 00000002 0001 00 06 020000000001 0000") + SEGMENT, link=276),
-    "pcapng": section(">")
-    + interface(order=">")
-    + b"".join(enhanced(p, order=">") for p in PACKETS)
-    + section()
-    + interface(snap=60, options=CLOCK)
-    + simple(SEGMENT)
-    + old(SEGMENT),
-}
 LINKS = st.sampled_from([0, 1, 9, 101, 113, 228, 276])
 CHANGES = st.lists(st.tuples(st.sampled_from(PACKETS), st.integers(0, 60), st.integers(0, 255)), max_size=9)
 

@@ -42,7 +42,8 @@ FIELDS = {
     "stream": ("tcp.stream", "tcp.stream"),
 }
 SACK = ["tcp.options.sack_perm", "tcp.options.sack_le", "tcp.options.sack_re"]
-EXTRA = ["frame.number", "frame.time_epoch", *SACK]
+EXTRA = ["frame.number", "frame.time_epoch", "tcp.checksum.status", *SACK]
+BAD = "0"  # tcp.checksum.status
 TCP_ONLY = {n for n in FIELDS if FIELDS[n][0].startswith("tcp.") and n != "stream"} | {"sack"}
 
 # Where the two differ, and why: (file, column) -> number of packets.
@@ -79,7 +80,12 @@ def captures():
 def tshark(path):
     """Return what tshark says of each packet, as text."""
     fields = list(dict.fromkeys([f for pair in FIELDS.values() for f in pair if f] + EXTRA))
-    options = ["ip.defragment:FALSE", "ipv6.defragment:FALSE", "tcp.relative_sequence_numbers:FALSE"]
+    options = [
+        "tcp.check_checksum:TRUE",
+        "ip.defragment:FALSE",
+        "ipv6.defragment:FALSE",
+        "tcp.relative_sequence_numbers:FALSE",
+    ]
     command = ["tshark", "-n", "-r", str(path), "-T", "fields", "-E", "separator=|", "-E", "occurrence=a"]
     command += ["-d", "udp.port==8472,vxlan"]  # Linux's own port; to Wireshark it is that of OTV
     command += [word for o in options for word in ("-o", o)] + [word for f in fields for word in ("-e", f)]
@@ -123,6 +129,8 @@ def differences(path):
         if frame in ours.index:
             row = ours.loc[frame]
             wrong = [n for n, v in expected(line, row).items() if not same(row[n], v)]
+            bad = BAD in line["tcp.checksum.status"].split(",")
+            wrong += ["checksum_offload"] * bool(row.checksum_offload and not bad)
         else:
             wrong = [UNREAD] * bool(line["tcp.seq_raw"] or line["icmp.type"] or line["icmpv6.type"])
         for column in wrong:

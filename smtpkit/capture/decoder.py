@@ -23,11 +23,13 @@ CELLS = (
     *("df", "fragment_offset", "more_fragments", "fragment_id", "tcp_len", "tcp_header_len", "seq", "ack"),
     *("flags", "window", "mss", "window_scale", "sack_permitted", "sack_at", "ts_value", "ts_echo"),
     *("icmp_type", "icmp_code", "next_hop_mtu", "quoted_ip_len", "stream", "payload_offset"),
+    "checksum_offload",
 )
 INDEX, SRC, DST, SRC_PORT, DST_PORT, IP_VERSION, IP_PROTOCOL, IP_LEN, TTL, IP_ID = range(10)
 DF, FRAGMENT_OFFSET, MORE_FRAGMENTS, FRAGMENT_ID, TCP_LEN, TCP_HEADER_LEN, SEQ, ACK = range(10, 18)
 FLAGS, WINDOW, MSS, WINDOW_SCALE, SACK_PERMITTED, SACK_AT, TS_VALUE, TS_ECHO = range(18, 26)
 ICMP_TYPE, ICMP_CODE, NEXT_HOP_MTU, QUOTED_IP_LEN, STREAM, PAYLOAD_OFFSET = range(26, 32)
+CHECKSUM_OFFLOAD = 32
 
 # How a scan ended.
 MORE, FULL, DAMAGED, OTHER_BLOCK = range(4)
@@ -72,12 +74,12 @@ def word(buf, at, big):
 
 def u16(buf, at):
     """Return the 16-bit number at `at` in network order."""
-    return buf[at] << 8 | buf[at + 1]
+    return buf[at] * 0x100 + buf[at + 1]  # shifts would be unsigned to numba, and float beside other integers
 
 
 def u32(buf, at):
     """Return the 32-bit number at `at` in network order."""
-    return buf[at] << 24 | buf[at + 1] << 16 | buf[at + 2] << 8 | buf[at + 3]
+    return u16(buf, at) * 0x10000 + u16(buf, at + 2)
 
 
 def scan_pcap(buf, at, end, big, units, header, frames, count):
@@ -272,6 +274,8 @@ def packet(buf, frames, i, cells, row, memory):
     if fragment_offset:
         return KEPT
     if protocol == TCP:
+        if end - transport >= 18 and not more:
+            cells[CHECKSUM_OFFLOAD, row] = checksum_offload(buf, at, transport, ip_end)
         return tcp(buf, transport, end, ip_end, wire_end, cells, row, memory)
     icmp(buf, transport, end, cells, row, memory)
     return KEPT
@@ -369,6 +373,17 @@ def tcp(buf, at, end, ip_end, wire_end, cells, row, memory):
     if at + header < end:
         cells[PAYLOAD_OFFSET, row] = at + header
     return KEPT
+
+
+def checksum_offload(buf, at, transport, ip_end):
+    """Tell whether the checksum is that of the pseudo-header only: the network card is to add the rest."""
+    total = TCP + ip_end - transport
+    first, last = (at + 12, at + 20) if buf[at] >> 4 == 4 else (at + 8, at + 40)
+    for place in range(first, last, 4):
+        total += u32(buf, place)
+    for _ in range(3):
+        total = (total & 0xFFFF) + (total >> 16)
+    return total == u16(buf, transport + 16)
 
 
 def number(source, target, fits, cells, row, memory):
