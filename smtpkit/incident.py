@@ -329,6 +329,8 @@ def _assemble(
     stalls, sizes = tcp.stalls(captured.packets, captured.captures), mtu.sizes(captured.packets)
     captures = captured.captures.set_index("capture", drop=False)
     captures["clock_offset"] = join.clock_offset(attempts, connections).reindex(captures.index)
+    for name, flag in (("acked_unseen", "ack_lost_segment"), ("captured_twice", "captured_twice")):
+        captures[name] = captured.packets.groupby("capture")[flag].sum().reindex(captures.index, fill_value=0)
     for number, one in connections.groupby("capture"):
         captures.loc[number, ["vantage", "vantage_reason"]] = tcp.vantage(one)
     return Incident(

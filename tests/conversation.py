@@ -44,6 +44,7 @@ def conversation(
                 "frame_len": headers + 34 + options + length,
                 "captured_len": headers + 34 + options + length,
                 "ttl": int(given.get("ttl", 64)),
+                "ip_id": int(given["id"]) if "id" in given else None,
                 "df": None if ":" in client else given.get("df", "1") == "1",
                 "fragment_offset": 0,
                 "more_fragments": False,

@@ -191,6 +191,25 @@ def test_a_rotation_is_one_capture_in_order_of_time(file):
     assert read_capture(rest, handshake).equals(packets)
 
 
+def test_time_that_jumps_back_is_counted(file):
+    times = [100, 99, 99, 50, 120]
+    data = section() + interface() + b"".join(enhanced(SEGMENT, (START + t) * 10**6) for t in times)
+    _, reader = read(file(data))
+    row = reader.captures.loc[0]
+    assert row[["steps_back", "largest_step_back"]].tolist() == [2, 49.0]
+    assert (row["last"] - row["first"]).total_seconds() == 70
+    _, straight = read(file(pcap(*THREE), "b.pcap"))
+    assert straight.captures.loc[0, "steps_back"] == 0
+    assert straight.captures["largest_step_back"].isna().all()
+
+
+def test_time_that_jumps_back_between_batches_is_counted(file, monkeypatch):
+    monkeypatch.setattr(containers, "CHUNK", 100)
+    ahead = struct.pack("<I", START + 2)
+    data = pcap(*THREE, *THREE).replace(ahead, struct.pack("<I", START + 9), 1)
+    assert read(file(data))[1].captures.loc[0, ["steps_back", "largest_step_back"]].tolist() == [1, 6.0]
+
+
 def test_a_file_cut_in_a_packet(file):
     packets, reader = read(file(pcap(*THREE)[:-1]))
     assert packets["seq"].tolist() == [1, 2]

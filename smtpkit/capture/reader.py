@@ -151,6 +151,8 @@ class Account:
         self.files: list[CaptureFile] = []
         self.packets = 0
         self._spans: list[tuple[int, int]] = []
+        self._latest = np.empty(0, np.int64)  # time of the last packet that has one
+        self._steps_back, self._largest_step_back = 0, 0
         self._skips: dict[tuple[str, str], tuple[int, str]] = {}
 
     def skip(self, path: str, reason: str, where: str, count: int = 1) -> None:
@@ -164,6 +166,10 @@ class Account:
         valid = time[time != columns.NAT]
         if len(valid):
             self._spans.append((int(valid.min()), int(valid.max())))
+            steps = np.diff(valid, prepend=self._latest)
+            self._latest = valid[-1:]
+            self._steps_back += int((steps < 0).sum())
+            self._largest_step_back = max(self._largest_step_back, -int(steps.min(initial=0)))
         kinds = batch.frames[decoder.KIND, : batch.size]
         skipped = kinds[kinds != decoder.KEPT]
         for kind in dict.fromkeys(skipped.tolist()):
@@ -198,6 +204,8 @@ class Account:
             "filter": _listed(i.filter for i in interfaces if i.filter),
             "dropped": sum(dropped) if dropped else None,
             "packets": self.packets,
+            "steps_back": self._steps_back,
+            "largest_step_back": self._largest_step_back / 10**9 if self._steps_back else None,
         }
         if self._spans:
             first, last = zip(*self._spans, strict=True)
