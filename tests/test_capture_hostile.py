@@ -1,11 +1,14 @@
 """Damaged and hostile captures, and the two forms of the decoder on the same bytes."""
 
+import subprocess
+import sys
 from itertools import accumulate
 
 import pandas as pd
 import pytest
 from capture_bytes import SEGMENT, enhanced, interface, ip4, old, pcap, section, simple, tcp
 from capture_seeds import FILES, PACKETS
+from conftest import ROOT
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -126,3 +129,19 @@ def test_the_form_may_change_between_batches(tmp_path, monkeypatch):
     path = tmp_path / "a"
     path.write_bytes(pcap(*(ip4(tcp(1, ports=(1024 + i, 25))) for i in range(20_000))))
     assert read(path)[0]["stream"].tolist() == list(range(20_000))
+
+
+def fuzz(program, *arguments):
+    command = [sys.executable, ROOT / "tests" / "fuzz" / program, *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_a_short_campaign_of_the_fuzzer_finds_nothing(tmp_path):
+    pytest.importorskip("atheris")
+    done = fuzz("capture.py", tmp_path, "-runs=20000", "-seed=1", "-max_len=2000", "-artifact_prefix=/tmp/")
+    assert (done.returncode, done.stderr.splitlines()[-1][:15]) == (0, "Done 20000 runs"), done.stderr[-3000:]
+
+
+def test_the_compiled_form_reads_nothing_out_of_bounds():
+    done = fuzz("compiled.py", 200)
+    assert (done.returncode, done.stdout) == (0, "1000 mutated files read\n"), done.stderr[-3000:]
