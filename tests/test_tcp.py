@@ -304,7 +304,7 @@ TWICE = """
         (0.040, 7, 64, True),  # any, a bridge, a SPAN port
         (0.045, 7, 63, True),  # behind a router
         (0.041, 8, 64, False),  # sent again: another identification
-        (1.050, 7, 64, False),  # so late that it is another packet with the same one
+        (0.051, 7, 64, False),  # so late that the network, or a sender, repeats all of it
     ],
 )
 def test_a_packet_captured_twice_is_no_retransmission(time, ident, ttl, twice):
@@ -329,10 +329,14 @@ def test_without_an_identification_only_what_follows_at_once_is_the_same_packet(
     assert analysed(text)["captured_twice"].tolist() == [False, False, False, twice]
 
 
-@pytest.mark.parametrize(("ttl", "twice"), [(64, False), (63, True)])
-def test_bare_acknowledgments_that_repeat_are_duplicate_acks_unless_a_router_is_between(ttl, twice):
-    text = "0 > S seq=0\n0.02 < SA seq=0 ack=1\n0.04 > A seq=1 ack=1\n0.05 < A seq=1 ack=1 len=9\n"
-    packets = analysed(text + f"0.06 > A seq=1 ack=10 ttl=64\n0.0605 > A seq=1 ack=10 ttl={ttl}")
+@pytest.mark.parametrize(
+    ("syn_again", "later", "ttl", "twice"),
+    [(False, 5, 64, False), (True, 5, 64, True), (True, 500, 64, False), (False, 500, 63, True)],
+)
+def test_bare_acks_that_repeat_are_duplicate_acks_unless_all_is_captured_twice(syn_again, later, ttl, twice):
+    text = "0 > S seq=0\n" + "0.000005 > S seq=0\n" * syn_again
+    text += "0.02 < SA seq=0 ack=1\n0.04 > A seq=1 ack=1\n0.05 < A seq=1 ack=1 len=9\n"
+    packets = analysed(text + f"0.06 > A seq=1 ack=10 ttl=64\n0.060{later:03} > A seq=1 ack=10 ttl={ttl}")
     assert packets["captured_twice"].tolist()[-1] == twice
     assert packets["duplicate_ack"].tolist()[-1] != twice
 

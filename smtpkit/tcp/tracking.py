@@ -16,8 +16,9 @@ FIN, SYN, RST, ACK = 0x01, 0x02, 0x04, 0x10
 SECOND = 1_000_000_000
 FAST_RETRANSMISSION_WITHIN = 20_000_000  # ns after the last duplicate ACK, as in Wireshark
 OUT_OF_ORDER_WITHIN = 3_000_000  # ns, as in Wireshark where the RTT is unknown
-SAME_PACKET_WITHIN = SECOND  # on its way past several capture points of one host or switch
+SAME_PACKET_WITHIN = 10_000_000  # ns; the network repeats packets too, but later
 SAME_WITHOUT_ID_WITHIN = 1_000_000  # ns; without an identification (RFC 6864) only so close
+SAME_BARE_ACK_WITHIN = 50_000  # ns; and a bare ACK only where what tells more was captured twice
 MOST_IN_FLIGHT = 4_000  # copies followed at a time: a window of 6 MB; of more the oldest stay undecided
 KEY = ["capture", "stream"]
 _NUMBERS = ("forward", "relative_seq", "relative_ack", "delivered")
@@ -205,13 +206,14 @@ def _analyse(connection: list[Packet], numbers: dict[str, np.ndarray], flags: di
 def _once(connection: list[Packet], captured_twice: np.ndarray) -> Iterator[Packet]:
     """Yield each packet once, and mark those that were captured again (`any`, bridge, VLAN, SPAN, router)."""
     recent: dict[tuple[Any, ...], Packet] = {}
+    copies = False
     for packet in connection:
         # All that a sender makes anew when it sends a segment again is the identification.
         header = packet.seq, packet.ack, packet.flags, packet.window, packet.tcp_len
         key = (packet.src, packet.ip_id, packet.ts_value, packet.sack, *header)
         before = recent.get(key)
-        if before is not None and _is_same(before, packet):
-            captured_twice[packet.row] = True
+        if before is not None and abs(packet.time - before.time) <= _same_within(before, packet, copies):
+            captured_twice[packet.row] = copies = True
             continue
         recent[key] = packet
         if len(recent) > MOST_IN_FLIGHT:
@@ -219,13 +221,13 @@ def _once(connection: list[Packet], captured_twice: np.ndarray) -> Iterator[Pack
         yield packet
 
 
-def _is_same(before: Packet, packet: Packet) -> bool:
-    """Say whether two packets that are alike are one; bare ACKs are alike, unless a router is between."""
-    later = packet.time - before.time
+def _same_within(before: Packet, packet: Packet, copies: bool) -> int:
+    """Return how far apart two packets that are alike may be and still be one."""
     if packet.ip_id:
-        return abs(later) <= SAME_PACKET_WITHIN
-    telling = packet.tcp_len or packet.flags & (SYN | FIN | RST) or packet.ttl == before.ttl - 1
-    return bool(telling) and abs(later) <= SAME_WITHOUT_ID_WITHIN
+        return SAME_PACKET_WITHIN
+    if packet.tcp_len or packet.flags & (SYN | FIN | RST) or packet.ttl == before.ttl - 1:
+        return SAME_WITHOUT_ID_WITHIN
+    return SAME_BARE_ACK_WITHIN if copies else -1
 
 
 def initial_rtt(connection: list[Packet]) -> int | None:
@@ -293,12 +295,13 @@ def _repetition(packet: Packet, me: Sender, other: Sender, seq: int, rtt: int | 
         yield from ("retransmission", "fast_retransmission")
         return
     close = packet.time - me.next_seq_time < (rtt or OUT_OF_ORDER_WITHIN)
-    seen = not packet.tcp_len or any(copy.start <= seq and end <= copy.end for copy in me.flight)
+    acknowledged = bool(packet.tcp_len) and 0 <= end <= other.ack
+    seen = acknowledged or not packet.tcp_len or any(c.start <= seq and end <= c.end for c in me.flight)
     if close and me.next_seq != end and not seen:
         yield "out_of_order"
     else:
         yield "retransmission"
-        if packet.tcp_len and 0 <= end <= other.ack:
+        if acknowledged:
             yield "spurious_retransmission"
 
 
