@@ -200,6 +200,14 @@ def test_length_zero_is_the_rest_of_the_frame(read):
     assert packets[["ip_len", "tcp_len"]].to_numpy().tolist() == [[3040, 3000], [3060, 3000]]
 
 
+def test_packets_beyond_65535_bytes(read):
+    # BIG TCP: on IPv4 without a length, on IPv6 with a jumbo payload option (RFC 2675)
+    segment = tcp(1, data=b"x" * 80_000)
+    jumbo = bytes.fromhex("0600 c204") + struct.pack(">I", 8 + len(segment))
+    packets = read(ip4(segment, length=0), ip6(jumbo + segment, following=0, length=0))
+    assert packets[["ip_len", "tcp_len"]].to_numpy().tolist() == [[80_040, 80_000], [80_068, 80_000]]
+
+
 def test_padding_is_no_payload(read):
     frame = bytes.fromhex(ETHERNET + "0800") + out(1) + bytes(6)
     packets = read(frame, link=1)

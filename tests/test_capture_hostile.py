@@ -1,11 +1,15 @@
 """Damaged and hostile captures, and the two forms of the decoder on the same bytes."""
 
+import bz2
+import gzip
+import lzma
 import subprocess
 import sys
 from itertools import accumulate
 
 import pandas as pd
 import pytest
+from backports import zstd
 from capture_bytes import SEGMENT, enhanced, interface, ip4, old, pcap, section, simple, tcp
 from capture_seeds import FILES, PACKETS
 from conftest import ROOT
@@ -15,6 +19,7 @@ from hypothesis import strategies as st
 from smtpkit import tables
 from smtpkit.capture import CaptureError, Reader, payload_of, reader
 
+COMPRESS = {"gzip": gzip.compress, "bzip2": bz2.compress, "xz": lzma.compress, "zstd": zstd.compress}
 LINKS = st.sampled_from([0, 1, 9, 101, 113, 228, 276])
 CHANGES = st.lists(st.tuples(st.sampled_from(PACKETS), st.integers(0, 60), st.integers(0, 255)), max_size=9)
 
@@ -65,6 +70,37 @@ def test_a_file_cut_in_its_header(tmp_path, whole, size):
     path.write_bytes(whole[:size])
     try:
         assert len(read(path)[0]) == 0
+    except CaptureError as error:
+        assert str(error).startswith(f"{path}: byte ")  # noqa: PT017
+
+
+@pytest.mark.parametrize("compress", COMPRESS.values(), ids=COMPRESS)
+def test_every_truncation_of_a_compressed_file_gives_a_beginning(tmp_path, compress):
+    path, whole = tmp_path / "a", compress(pcap(*PACKETS[:4]))
+    frames = []
+    for size in range(1, len(whole)):
+        path.write_bytes(whole[:size])
+        try:
+            packets, capture = read(path)
+        except CaptureError as error:
+            assert str(error).startswith(f"{path}: byte ")  # noqa: PT017
+            continue
+        frames.append(packets["frame"].tolist())
+        assert len(capture.skipped)
+    assert all(found == list(range(1, len(found) + 1)) for found in frames)
+
+
+@pytest.mark.parametrize("compress", COMPRESS.values(), ids=COMPRESS)
+@settings(max_examples=100, deadline=None)
+@given(data=st.data())
+def test_changed_bytes_of_a_compressed_file_never_break_the_reader(tmp_path_factory, compress, data):
+    changed = bytearray(compress(FILES["raw"]))
+    for _ in range(data.draw(st.integers(1, 3))):
+        changed[data.draw(st.integers(0, len(changed) - 1))] = data.draw(st.integers(0, 255))
+    path = tmp_path_factory.mktemp("compressed") / "a"
+    path.write_bytes(changed + data.draw(st.binary(max_size=20)))
+    try:
+        read(path)
     except CaptureError as error:
         assert str(error).startswith(f"{path}: byte ")  # noqa: PT017
 

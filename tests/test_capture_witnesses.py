@@ -1,11 +1,30 @@
 """The same captures read by others: tshark, field by field, and dpkt."""
 
+import struct
 import subprocess
 
 import dpkt
 import pandas as pd
 import pytest
-from capture_bytes import ACK, FIN, LAYERS, SEGMENT, SYN, back, ip4, out, pcap, tcp
+from capture_bytes import (
+    ACK,
+    FIN,
+    LAYERS,
+    SEGMENT,
+    START,
+    SYN,
+    back,
+    block,
+    enhanced,
+    interface,
+    ip4,
+    old,
+    option,
+    out,
+    pcap,
+    section,
+    tcp,
+)
 from conftest import CORPORA, ROOT, needs
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -154,6 +173,41 @@ def test_tshark_sees_the_same_inside_other_layers(tmp_path, link, header, outer_
     path = tmp_path / "a.pcap"
     path.write_bytes(pcap(bytes.fromhex(header) + SEGMENT, link=link))
     assert differences(path) == {}
+
+
+CLOCK = START * 10**9 + 123456789
+HEAD = (0xA1B2CD34, 2, 4, 0, 0, 65535, 101)
+RECORD = (START, 7, 45, 45, 2, 0x800, 0)
+CONTAINERS = {
+    "nanoseconds, big-endian": pcap(SEGMENT, order=">", nano=True),
+    "modified": struct.pack("<IHHiIII", *HEAD) + struct.pack("<IIIIIHBx", *RECORD) + SEGMENT,
+    "modified, big-endian": struct.pack(">IHHiIII", *HEAD) + struct.pack(">IIIIIHBx", *RECORD) + SEGMENT,
+    "clock of powers of 10": section() + interface(options=option(9, b"\x09")) + enhanced(SEGMENT, CLOCK),
+    "clock of powers of 2": section()
+    + interface(options=option(9, b"\x8a"))
+    + enhanced(SEGMENT, (START << 10) + 512),
+    "clock with an offset": section()
+    + interface(options=option(14, struct.pack("<q", -3600)))
+    + enhanced(SEGMENT),
+    "sections and interfaces": section(">")
+    + interface(order=">")
+    + enhanced(SEGMENT, order=">")
+    + section()
+    + interface(0)
+    + interface()
+    + block(0x77, b"1234")
+    + enhanced(out(7), number=1)
+    + old(b"\2\0\0\0" + SEGMENT),
+}
+
+
+@needs("tshark")
+@pytest.mark.parametrize("data", CONTAINERS.values(), ids=CONTAINERS)
+def test_tshark_reads_the_same_from_other_containers(tmp_path, data):
+    path = tmp_path / "a.pcap"
+    path.write_bytes(data)
+    assert differences(path) == {}
+    assert len(read_capture(path))
 
 
 def quoting(packet, size):
