@@ -125,9 +125,9 @@ def interface(link=101, snap=0, options=b"", order="<"):
     return block(1, struct.pack(f"{order}HHI", link, 0, snap) + options, order)
 
 
-def enhanced(packet, ticks=START * 10**6, number=0, order="<"):
+def enhanced(packet, ticks=START * 10**6, number=0, order="<", options=b""):
     head = struct.pack(f"{order}IIIII", number, ticks >> 32, ticks & 0xFFFFFFFF, len(packet), len(packet))
-    return block(6, head + packet, order)
+    return block(6, head + packet + bytes(-len(packet) % 4) * bool(options) + options, order)
 
 
 def simple(packet, length=None, order="<"):

@@ -46,5 +46,6 @@ FILES = {
     + section()
     + interface(snap=60, options=CLOCK)
     + simple(SEGMENT)
-    + old(SEGMENT),
+    + old(SEGMENT)
+    + enhanced(SEGMENT, options=option(1, b"five!") + option(4, bytes(7) + b"\1") + option(0, b"")),
 }

@@ -233,6 +233,25 @@ def test_drop_counts_of_several_interfaces_and_sections_add_up(file):
     assert read(file(data))[1].captures.loc[0, "dropped"] == 12
 
 
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_drops_that_packets_tell_of_add_up_unless_there_are_statistics(file, order):
+    count = option(1, b"five!", order) + option(4, struct.pack(f"{order}Q", 7), order)
+
+    def with_options(number):
+        return enhanced(SEGMENT, number=number, order=order, options=count + option(0, b"", order))
+
+    def with_field(lost):
+        ends = struct.pack(f"{order}HHIIII", 0, lost, 0, 0, len(SEGMENT), len(SEGMENT))
+        return block(2, ends + SEGMENT, order)
+
+    head = section(order) + 2 * interface(order=order)
+    told = with_options(0) + with_options(0) + with_options(1) + enhanced(SEGMENT, order=order)
+    packets, reader = read(file(head + told + with_field(2) + with_field(0xFFFF)))
+    assert (len(packets), reader.captures.loc[0, "dropped"]) == (6, 23)
+    total = struct.pack(f"{order}III", 0, 0, 0) + option(5, struct.pack(f"{order}Q", 20), order)
+    assert read(file(head + told + block(5, total, order)))[1].captures.loc[0, "dropped"] == 27
+
+
 def test_a_file_cut_in_a_packet(file):
     packets, reader = read(file(pcap(*THREE)[:-1]))
     assert packets["seq"].tolist() == [1, 2]

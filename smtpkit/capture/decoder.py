@@ -14,8 +14,9 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 # The rows of `frames`, one column for each packet of the file: where it is, how long, when, what is in it.
-# INTERFACE is the interface's number in the file, or the reason why there is none.
-OFFSET, CAPTURED_LEN, FRAME_LEN, TICKS, INTERFACE, NETWORK, OUTER_LEN, KIND = ROWS = range(8)
+# INTERFACE is the interface's number in the file, or the reason why there is none. DROPPED: packets that this
+# record says were lost before it.
+OFFSET, CAPTURED_LEN, FRAME_LEN, TICKS, INTERFACE, DROPPED, NETWORK, OUTER_LEN, KIND = ROWS = range(9)
 
 # The rows of `cells`, one column for each row of the table `packets`; `packets` has the same names.
 CELLS = (
@@ -68,8 +69,8 @@ LOW_END, HIGH_END, NUMBER, LOW_BASE, HIGH_BASE = range(5)
 def word(buf, at, big):
     """Return the 32-bit number at `at` in the byte order of the file."""
     if big:
-        return buf[at] << 24 | buf[at + 1] << 16 | buf[at + 2] << 8 | buf[at + 3]
-    return buf[at + 3] << 24 | buf[at + 2] << 16 | buf[at + 1] << 8 | buf[at]
+        return u32(buf, at)
+    return (buf[at + 3] * 0x100 + buf[at + 2]) * 0x10000 + buf[at + 1] * 0x100 + buf[at]
 
 
 def u16(buf, at):
@@ -97,6 +98,7 @@ def scan_pcap(buf, at, end, big, units, header, frames, count):
         frames[FRAME_LEN, count] = min(word(buf, at + 12, big), MAX_LEN)
         frames[TICKS, count] = word(buf, at, big) * units + word(buf, at + 4, big)
         frames[INTERFACE, count] = 0
+        frames[DROPPED, count] = 0
         at += header + captured
         count += 1
     return at, count, FULL
@@ -126,9 +128,25 @@ def scan_pcapng(buf, at, end, big, interfaces, first, frames, count):
         frames[FRAME_LEN, count] = min(word(buf, at + 24, big), MAX_LEN)
         frames[TICKS, count] = ticks(word(buf, at + 12, big), word(buf, at + 16, big))
         frames[INTERFACE, count] = first + interface if interface < interfaces else NO_INTERFACE
+        options_at = at + 28 + captured + -captured % 4
+        frames[DROPPED, count] = dropped(buf, options_at, at + size - 4, big) if size > 44 + captured else 0
         at += size
         count += 1
     return at, count, FULL
+
+
+def dropped(buf, at, end, big):
+    """Return the option epb_dropcount of a packet block, as far as 63 bits hold it; 0 if it has none."""
+    for _ in range(MAX_OPTIONS):
+        if end - at < 12:
+            return 0
+        head = word(buf, at, big)
+        code, size = (head >> 16, head & 0xFFFF) if big else (head & 0xFFFF, head >> 16)
+        if code == 4 and size == 8:
+            high, low = word(buf, at + 4, big), word(buf, at + 8, big)
+            return max(ticks(high, low) if big else ticks(low, high), 0)
+        at += 4 + size + -size % 4
+    return 0
 
 
 def ticks(high, low):
