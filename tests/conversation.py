@@ -44,6 +44,7 @@ def conversation(
                 "frame_len": headers + 34 + options + length,
                 "captured_len": headers + 34 + options + length,
                 "ttl": int(given.get("ttl", 64)),
+                "ip_id": int(given["id"]) if "id" in given else None,
                 "df": None if ":" in client else given.get("df", "1") == "1",
                 "fragment_offset": 0,
                 "more_fragments": False,
@@ -57,6 +58,7 @@ def conversation(
                 "window_scale": int(given["scale"]) if "scale" in given else None,
                 "sack_permitted": "S" in words[0] and "nosack" not in words,
                 "sack": _sack(given.get("sack"), other),
+                "checksum_offload": "offload" in words,
                 "outer_len": 0,
                 "stream": stream,
             }

@@ -10,6 +10,7 @@ import pandas as pd
 from smtpkit import tables
 from smtpkit.tcp.tracking import ACK, FIN, KEY, RST, SYN
 
+INITIAL_TTL = (64, 128, 255)  # what systems send with
 SHORTEST_RTT = 0.0005  # s; below, the hosts' own delays decide
 
 
@@ -38,6 +39,7 @@ def connections(packets: pd.DataFrame) -> pd.DataFrame:
     )
     for part in (_ends(tcp), _handshake(tcp), _ending(tcp), _bytes(tcp, "forward"), _bytes(tcp, "reverse")):
         whole = whole.join(part)
+    whole["checksum_offload"] = _checksum_offload(tcp)
     for direction in ("forward", "reverse"):
         whole = whole.join(_around(packets, whole, direction))
     return tables.conform(whole.reset_index(), "connections")
@@ -89,6 +91,19 @@ def _ending(tcp: pd.DataFrame) -> pd.DataFrame:
     return ended.fillna({"ended_how": "silence"})
 
 
+def _checksum_offload(tcp: pd.DataFrame) -> pd.Series:
+    """Name the ends whose packets mostly have checksums left to the network card."""
+    index = tcp.groupby(KEY, observed=True).size().index
+    client, server = (
+        (tcp[tcp["direction"] == direction].groupby(KEY, observed=True)["checksum_offload"].mean() > 0.5)
+        .reindex(index, fill_value=False)
+        .to_numpy()
+        for direction in ("forward", "reverse")
+    )
+    ends = np.select([client & server, client, server], ["both", "client", "server"], "")
+    return pd.Series(ends, index, dtype="string").mask(ends == "")
+
+
 def _bytes(tcp: pd.DataFrame, direction: str) -> pd.DataFrame:
     """Return what one direction sent, as far as its sequence numbers tell, and what was acknowledged."""
     sent = tcp[(tcp["direction"] == direction) & (tcp["flags"] & (SYN | RST) == 0)]
@@ -138,8 +153,9 @@ def is_too_big(packets: pd.DataFrame) -> pd.Series:
 def vantage(connections: pd.DataFrame) -> tuple[Any, Any]:
     """Tell where a capture was taken: at the client, the server, or between; <NA> if undecided.
 
-    The handshake tells: near the client nearly all of the initial RTT lies between SYN and SYN-ACK, near the
-    server next to nothing.
+    Packets whose checksum is left to the network card are seen on the host that sends them, and nowhere else.
+    Else the handshake tells: near the client nearly all of the initial RTT lies between SYN and SYN-ACK, near
+    the server next to nothing. Else the TTL: no router has counted down that of the end which is near.
 
     Parameters
     ----------
@@ -151,10 +167,25 @@ def vantage(connections: pd.DataFrame) -> tuple[Any, Any]:
     tuple
         client, server, between or <NA>; and why, in a sentence.
     """
+    local = set(connections["checksum_offload"].dropna())
+    if local in ({"client"}, {"server"}):
+        place = local.pop()
+        return place, f"the {place}'s packets have checksums that its network card is to fill in"
     known = connections.dropna(subset=["syn_rtt", "initial_rtt"])
     known = known[known["initial_rtt"] >= SHORTEST_RTT]
     if known.empty:
-        return pd.NA, "no handshake with a round trip long enough to tell is in the capture"
+        return _vantage_by_ttl(connections)
     share = float((known["syn_rtt"] / known["initial_rtt"]).median())
     place = "client" if share > 0.8 else "server" if share < 0.2 else "between"
     return place, f"{share:.0%} of the round trip lies between SYN and SYN-ACK ({len(known)} handshakes)"
+
+
+def _vantage_by_ttl(connections: pd.DataFrame) -> tuple[Any, Any]:
+    near = {end: connections[f"ttl_{end}"].dropna().isin(INITIAL_TTL) for end in ("client", "server")}
+    seen = all(len(initial) for initial in near.values())
+    places = [end for end, initial in near.items() if initial.all()]
+    if seen and len(places) == 1 and not all(near[end].any() for end in near):
+        return places[
+            0
+        ], f"no router has counted down the TTL of the {places[0]}'s packets, unlike the other's"
+    return pd.NA, "no handshake with a round trip long enough to tell is in the capture"
