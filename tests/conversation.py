@@ -13,7 +13,7 @@ import pandas as pd
 from smtpkit import tables, tcp
 
 CLIENT, SERVER = "192.0.2.10", "198.51.100.25"
-FLAGS = {"F": 1, "S": 2, "R": 4, "P": 8, "A": 16}
+FLAGS = {"F": 1, "S": 2, "R": 4, "P": 8, "A": 16, "E": 64, "C": 128}
 
 
 def conversation(
@@ -44,6 +44,7 @@ def conversation(
                 "frame_len": headers + 34 + options + length,
                 "captured_len": headers + 34 + options + length,
                 "ttl": int(given.get("ttl", 64)),
+                "ip_id": int(given["id"]) if "id" in given else None,
                 "df": None if ":" in client else given.get("df", "1") == "1",
                 "fragment_offset": 0,
                 "more_fragments": False,
@@ -57,6 +58,7 @@ def conversation(
                 "window_scale": int(given["scale"]) if "scale" in given else None,
                 "sack_permitted": "S" in words[0] and "nosack" not in words,
                 "sack": _sack(given.get("sack"), other),
+                "ts_value": int(given["ts"]) if "ts" in given else None,
                 "outer_len": 0,
                 "stream": stream,
             }
