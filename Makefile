@@ -4,9 +4,9 @@ INPUT ?= data/samples/pmtu-black-hole
 OUTPUT ?=
 BIN := .venv/bin
 
-.PHONY: help report test jupyter lint samples lock
+.PHONY: help report test jupyter lint fuzz samples lock
 help:
-	@echo "make report [INPUT=\"capture.pcap mainlog messages/\"] [OUTPUT=report.html] | test | jupyter | lint | samples"
+	@echo "make report [INPUT=\"capture.pcap mainlog messages/\"] [OUTPUT=report.html] | test | jupyter | lint | fuzz | samples"
 
 report: .venv
 	@$(BIN)/smtpkit report $(INPUT) $(if $(OUTPUT),-o $(OUTPUT))
@@ -21,6 +21,13 @@ lint: .venv
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy smtpkit
+
+# Run it as often as you like: each run goes on from the inputs that the ones before found.
+RUNS ?= 100000
+fuzz: .venv
+	@mkdir -p .fuzz
+	$(BIN)/python tests/fuzz/capture.py .fuzz -runs=$(RUNS) -max_len=3000 -artifact_prefix=.fuzz-
+	$(BIN)/python tests/fuzz/compiled.py 10 .fuzz
 
 # Needs root, and Debian's exim4-daemon-heavy, tcpdump and ethtool.
 samples:

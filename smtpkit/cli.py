@@ -12,11 +12,12 @@ from typing import Any
 
 import smtpkit
 from smtpkit import findings, tables
+from smtpkit.files import STANDARD_INPUT
 from smtpkit.incident import Incident, InputError, check, to_tables
 from smtpkit.printable import printable
 
 FILTERS = ("timezone", "peer", "host", "message", "since", "until")
-SUFFIXES = {".pcap", ".pcapng", ".cap", ".log", ".gz", ".bz2", ".xz", ".eml"}
+SUFFIXES = {".pcap", ".pcapng", ".cap", ".log", ".gz", ".bz2", ".xz", ".zst", ".eml"}
 NESTED = "object"  # dtype of columns that hold lists and dicts
 
 
@@ -59,7 +60,10 @@ def _parser() -> argparse.ArgumentParser:
         command = commands.add_parser(run.__name__.strip("_"), help=summary, description=summary)
         command.set_defaults(run=run)
         command.add_argument(
-            "inputs", nargs="+", metavar="INPUT", help="captures, logs, messages, or folders"
+            "inputs",
+            nargs="+",
+            metavar="INPUT",
+            help="captures, logs, messages, folders; - is standard input",
         )
         _add_options(command, run)
     return parser
@@ -190,6 +194,8 @@ def _status(document: dict[str, Any], named: Sequence[str]) -> int:
 
 def _name(path: str) -> str:
     """Return the name of an input without what tells its format."""
+    if path == STANDARD_INPUT:
+        return "standard-input"
     name = Path(path).resolve()
     while name.suffix in SUFFIXES:
         name = name.with_suffix("")

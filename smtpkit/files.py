@@ -1,20 +1,66 @@
-"""Open input files: plain, gzip, bzip2 or xz, told by their first bytes and not by their names."""
+"""Open input files: plain, gzip, bzip2, xz or zstd, told by their first bytes and not by their names."""
 
 from __future__ import annotations
 
+import atexit
 import bz2
 import gzip
 import io
 import lzma
 import os
 import re
+import shutil
+import sys
 import zlib
+from tempfile import NamedTemporaryFile
 from typing import Any
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
+
+STANDARD_INPUT = "-"
+MOST_MEMORY = 256 << 20  # bytes that xz may take: `xz -9` needs 65 MB. zstd by itself takes 128 MB at most.
+_COPY = "SMTPKIT_STANDARD_INPUT"
+
+
+class _Xz:
+    """Reads xz streams within a limit of memory, which `lzma.open` cannot be given."""
+
+    def __init__(self, file: io.BufferedReader) -> None:
+        self._file = file
+        self._next()
+
+    def _next(self) -> None:
+        self._stream = lzma.LZMADecompressor(lzma.FORMAT_XZ, MOST_MEMORY)
+
+    def readinto1(self, buffer: memoryview) -> int:
+        data = b""
+        while not data:
+            given = b""
+            if self._stream.eof or self._stream.needs_input:
+                given = self._stream.unused_data or self._file.read(io.DEFAULT_BUFFER_SIZE)
+            if self._stream.eof:
+                given = given.lstrip(b"\0")  # padding
+                if not given:
+                    return 0
+                self._next()
+            elif not given and self._stream.needs_input:
+                raise EOFError
+            data = self._stream.decompress(given, len(buffer))
+        buffer[: len(data)] = data
+        return len(data)
+
+    def close(self) -> None:
+        """Leave the file to whom it belongs."""
+
 
 _FORMATS = (
     (re.compile(rb"\x1f\x8b\x08"), "gzip", gzip.open),
     (re.compile(rb"BZh[1-9](1AY&SY|\x17rE8P\x90)"), "bzip2", bz2.open),
-    (re.compile(rb"\xfd7zXZ\0"), "xz", lzma.open),
+    (re.compile(rb"\xfd7zXZ\0"), "xz", _Xz),
+    (re.compile(rb"\x28\xb5\x2f\xfd"), "zstd", zstd.open),
 )
 
 
@@ -35,21 +81,42 @@ class Input(io.BufferedReader):
 
 
 def open_input(path: str | os.PathLike[str]) -> Input:
-    """Open `path` for reading, whatever it is compressed with.
+    """Open `path` for reading, whatever it is compressed with; `-` is standard input.
 
-    Nothing is held but a buffer, so a small file that swells to terabytes costs time and no memory.
+    Nothing is held but a buffer and the compression's window, which is bounded, so a small file that swells
+    to terabytes costs time and no memory.
 
     Raises
     ------
     OSError
         If the file cannot be opened.
     """
-    file = open(path, "rb")  # noqa: SIM115
+    file = open(located(path), "rb")  # noqa: SIM115
     head = file.peek(10)
     for magic, name, opener in _FORMATS:
         if magic.match(head):
             return Input(_Raw(file, opener(file), name))
     return Input(_Raw(file, file, "plain"))
+
+
+def located(path: str | os.PathLike[str]) -> str:
+    """Return where `path` lies: itself, or the copy of standard input if it is `-`.
+
+    Standard input is read more than once: to see what it is, and to read it; and by the process that runs a
+    notebook, which learns from the environment where the copy is.
+    """
+    path = os.fspath(path)
+    if path != STANDARD_INPUT:
+        return path
+    if _COPY not in os.environ:
+        with (
+            open(0, "rb", closefd=False) as given,
+            NamedTemporaryFile(prefix="smtpkit-", delete=False) as copy,
+        ):
+            atexit.register(os.unlink, copy.name)
+            shutil.copyfileobj(given, copy)
+        os.environ[_COPY] = copy.name
+    return os.environ[_COPY]
 
 
 class _Raw(io.RawIOBase):
@@ -67,7 +134,7 @@ class _Raw(io.RawIOBase):
             return self._source.readinto1(buffer)
         except EOFError:
             self.damage = f"the {self._format} file ends too early"
-        except (zlib.error, lzma.LZMAError, gzip.BadGzipFile) as error:
+        except (zlib.error, lzma.LZMAError, gzip.BadGzipFile, zstd.ZstdError) as error:
             self.damage = f"the {self._format} file is damaged ({error})"
         except OSError as error:
             if error.errno:  # the device failed; bz2 tells of bad bytes by an OSError without a number

@@ -17,7 +17,7 @@ from tqdm import tqdm
 from smtpkit import content, exim, join, mtu, smtp, tables, tcp
 from smtpkit.capture import CaptureError, Reader, payload_of
 from smtpkit.capture import sniff as is_capture
-from smtpkit.files import open_input
+from smtpkit.files import located, open_input
 
 HEAD = 65536  # bytes by which a file is known
 _KEY = ["capture", "stream"]
@@ -79,8 +79,8 @@ def load(
     Parameters
     ----------
     *inputs
-        Files, folders of these, or one folder that ``smtpkit tables`` wrote. What a file is, is found
-        from its content.
+        Files, folders of these, or one folder that ``smtpkit tables`` wrote; ``-`` is standard input. What
+        a file is, is found from its content.
     timezone
         Zone of a log without one, such as ``Europe/Berlin``; by default the one that joins best with the
         capture, else this machine's.
@@ -169,7 +169,7 @@ def _reason(error: Exception) -> str:
 
 
 def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
+    with open(located(path), "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
@@ -329,6 +329,8 @@ def _assemble(
     stalls, sizes = tcp.stalls(captured.packets, captured.captures), mtu.sizes(captured.packets)
     captures = captured.captures.set_index("capture", drop=False)
     captures["clock_offset"] = join.clock_offset(attempts, connections).reindex(captures.index)
+    for name, flag in (("acked_unseen", "ack_lost_segment"), ("captured_twice", "captured_twice")):
+        captures[name] = captured.packets.groupby("capture")[flag].sum().reindex(captures.index, fill_value=0)
     for number, one in connections.groupby("capture"):
         captures.loc[number, ["vantage", "vantage_reason"]] = tcp.vantage(one)
     return Incident(

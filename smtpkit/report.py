@@ -22,6 +22,7 @@ from nbformat import NotebookNode
 from papermill.execute import remove_error_markers
 from traitlets import default
 
+from smtpkit.files import located
 from smtpkit.printable import printable
 from smtpkit.show import DOCUMENT
 
@@ -137,6 +138,7 @@ def to_html(notebook: NotebookNode) -> str:
 def _name(path: str | os.PathLike[str]) -> str:
     """Return `path` as a parameter: a notebook is UTF-8, a file name need not be."""
     name = os.fspath(path)
+    located(name)  # standard input is this process's own: its copy is made here
     try:
         name.encode()
     except UnicodeEncodeError as error:

@@ -132,9 +132,15 @@ TABLES: dict[str, tuple[Column, ...]] = {
         Column("snap_length", "Int64", "bytes kept of each packet; <NA> if packets are whole", "byte"),
         Column("filter", "string", "capture filter, where the file tells", source="pcapng if_filter"),
         Column("dropped", "Int64", "packets that the capturing system lost", source="pcapng isb_ifdrop"),
+        Column("acked_unseen", "Int64", "packets that acknowledge what the capture lacks: it lost packets"),
+        Column("captured_twice", "Int64", "TCP packets that are in it once more"),
         Column("packets", "Int64", "packets in the files, of whatever kind"),
         Column("first", TIME, "time of the first packet"),
         Column("last", TIME, "time of the last packet"),
+        Column("steps_back", "Int64", "packets whose time is before that of the packet before them"),
+        Column(
+            "largest_step_back", "Float64", "by how much at most; microseconds come of several queues", "s"
+        ),
         Column("clock_offset", "Float64", "log's clock minus the capture's; <NA> if nothing joins", "s"),
         Column("vantage", "string", "where it was taken: client, server, between; <NA> if undecided"),
         Column("vantage_reason", "string", "why we think so"),
@@ -171,6 +177,12 @@ TABLES: dict[str, tuple[Column, ...]] = {
         Column("sack", "string", "SACK blocks `left-right`, blanks between", source="tcp.options.sack_le"),
         Column("ts_value", "UInt32", "timestamp value", source="tcp.options.timestamp.tsval"),
         Column("ts_echo", "UInt32", "timestamp echo reply", source="tcp.options.timestamp.tsecr"),
+        Column(
+            "checksum_offload",
+            "bool",
+            "TCP checksum of the pseudo-header only: seen on the very host that sends it",
+            source="Wireshark: matches partial checksum",
+        ),
         Column("icmp_type", "UInt8", "ICMP or ICMPv6 type", source="icmp.type"),
         Column("icmp_code", "UInt8", "ICMP or ICMPv6 code", source="icmp.code"),
         Column("next_hop_mtu", "UInt32", "of a too-big message; 0 is what it says", "byte", "icmp.mtu"),
@@ -181,7 +193,8 @@ TABLES: dict[str, tuple[Column, ...]] = {
     ),
     # Columns that tcp.analysis adds to packets; flags by Wireshark's names (tcp.analysis.*).
     "analysis": (
-        _DIRECTION,
+        Column("direction", "string", "forward (client to server) or reverse; <NA> if captured_twice"),
+        Column("captured_twice", "bool", "the same packet once more, met elsewhere: no part of what follows"),
         Column("relative_seq", "Int64", "seq - first seq of the direction, past 2^32 too", "byte", "tcp.seq"),
         Column("relative_ack", "Int64", "ack - first seq of the other direction", "byte", "tcp.ack"),
         Column(
@@ -217,6 +230,11 @@ TABLES: dict[str, tuple[Column, ...]] = {
         Column("syn_rtt", "Float64", "its first part, SYN to SYN-ACK: large where the client is near", "s"),
         Column("ttl_client", "UInt8", "TTL of the client's packets, as captured"),
         Column("ttl_server", "UInt8", "TTL of the server's packets, as captured"),
+        Column(
+            "checksum_offload",
+            "string",
+            "client, server or both: whose packets mostly have checksums left to the network card",
+        ),
         Column("mss_client", "UInt16", "MSS that the client announced", "byte", "RFC 9293 3.7.1"),
         Column("mss_server", "UInt16", "MSS that the server announced", "byte", "RFC 9293 3.7.1"),
         Column("window_scale_client", "UInt8", "client's window scale", source="RFC 7323 2"),

@@ -15,6 +15,61 @@ SEGMENT = bytes.fromhex(
     "51554954 0a"  # QUIT\n
 )
 
+# Headers of link layers and tunnels in hexadecimal, before SEGMENT.
+ETHERNET = "020000000002 020000000001"
+OUTER_GRE = "45000045 00010000 402f0000 c0000201 c6336419"
+GRE = OUTER_GRE + "00000800"
+ENDS6 = "20010db8" + "00" * 12 + "20010db8" + "00" * 12
+OUTER_UDP = "4500005f 00010000 40110000 c0000201 c6336419 c000 12b5 004b 0000"
+VXLAN = "0800 0000 00000700" + ETHERNET + "0800"
+VXLAN_OVER_IPV6 = "60000000 004b 11 40" + ENDS6 + "c000 12b5 004b 0000" + VXLAN
+# link type, headers, bytes of tunnel headers among them
+LAYERS = [
+    (1, ETHERNET + "0800", 0),
+    (1, ETHERNET + "8100 0064 0800", 0),
+    (1, ETHERNET + "88a8 0064 8100 0065 0800", 0),
+    (1, ETHERNET + "9100 0064 8100 0065 0800", 0),
+    (0x30000001, ETHERNET + "0800", 0),  # the upper bits tell of a frame check sequence
+    (113, "0000 0001 0006 020000000001 0000 0800", 0),
+    (276, "0800 0000 00000002 0001 00 06 020000000001 0000", 0),
+    (101, "", 0),
+    (12, "", 0),
+    (14, "", 0),
+    (228, "", 0),
+    (0, "02000000", 0),
+    (0, "00000002", 0),
+    (108, "00000002", 0),
+    (9, "ff03 0021", 4),
+    (1, ETHERNET + "8864 1100 0001 002f 0021", 8),
+    (1, ETHERNET + "8100 0064 8864 1100 0001 002f 0021", 8),
+    (1, ETHERNET + "8847 00064140", 4),
+    (1, ETHERNET + "8847 00064040 00065140", 8),
+    (276, "8100 0000 00000002 0001 00 06 020000000001 0000 0064 0800", 0),
+    (1, ETHERNET + "0800" + GRE, 24),
+    (
+        101,
+        OUTER_GRE.replace("0045", "0051") + "b000 0800 00000000 00000007 00000001",
+        36,
+    ),  # with checksum, key and number
+    (101, OUTER_GRE.replace("0045", "0057") + "2000 6558 00000007" + ETHERNET + "0800", 42),  # gretap, NVGRE
+    (101, OUTER_GRE.replace("0045", "0049") + "0000 8847 00064140", 28),
+    (101, "45000041 00010000 40040000 c0000201 c6336419", 20),  # IP in IP
+    (101, "46000045 00010000 40040000 c0000201 c6336419 01010100", 24),  # with IP options
+    (101, "60000000 002d 04 40" + ENDS6, 40),  # 4in6
+    (101, "60000000 0035 3c 40" + ENDS6 + "0400 0401 04010100", 48),  # as Linux makes it (RFC 2473 4.1.1)
+    (101, "60000000 0055 29 40" + ENDS6 + "60000000 002d 04 40" + ENDS6, 80),
+    (101, OUTER_UDP + VXLAN, 50),
+    (101, OUTER_UDP.replace("12b5", "2118") + VXLAN, 50),  # Linux's port for it
+    (101, VXLAN_OVER_IPV6, 70),
+    (101, OUTER_UDP.replace("12b5", "17c1") + "0000 6558 00000700" + ETHERNET + "0800", 50),  # Geneve
+    (
+        101,
+        OUTER_UDP.replace("12b5", "17c1").replace("005f", "0059").replace("004b", "0045")
+        + "0200 0800 00000700 0102800100000000",
+        44,
+    ),  # one option
+]
+
 
 def ip4(payload, protocol=6, src=CLIENT, dst=SERVER, ident=1, fragment=0x4000, length=None):
     length = 20 + len(payload) if length is None else length
@@ -70,9 +125,9 @@ def interface(link=101, snap=0, options=b"", order="<"):
     return block(1, struct.pack(f"{order}HHI", link, 0, snap) + options, order)
 
 
-def enhanced(packet, ticks=START * 10**6, number=0, order="<"):
+def enhanced(packet, ticks=START * 10**6, number=0, order="<", options=b""):
     head = struct.pack(f"{order}IIIII", number, ticks >> 32, ticks & 0xFFFFFFFF, len(packet), len(packet))
-    return block(6, head + packet, order)
+    return block(6, head + packet + bytes(-len(packet) % 4) * bool(options) + options, order)
 
 
 def simple(packet, length=None, order="<"):

@@ -59,6 +59,7 @@ def conversation(
                 "sack_permitted": "S" in words[0] and "nosack" not in words,
                 "sack": _sack(given.get("sack"), other),
                 "ts_value": int(given["ts"]) if "ts" in given else None,
+                "checksum_offload": "offload" in words,
                 "outer_len": 0,
                 "stream": stream,
             }

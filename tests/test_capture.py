@@ -8,13 +8,19 @@ from capture_bytes import (
     ACK,
     CLIENT,
     CLIENT6,
+    ENDS6,
+    ETHERNET,
     FIN,
+    LAYERS,
+    OUTER_GRE,
+    OUTER_UDP,
     RST,
     SEGMENT,
     SERVER,
     SERVER6,
     START,
     SYN,
+    VXLAN,
     back,
     ip4,
     ip6,
@@ -25,9 +31,6 @@ from capture_bytes import (
 
 from smtpkit import tables
 from smtpkit.capture import Reader, payload_of, read_capture
-
-ETHERNET = "020000000002 020000000001"
-GRE = "45000045 00010000 402f0000 c0000201 c6336419 00000800"
 
 
 @pytest.fixture
@@ -88,33 +91,7 @@ def test_every_field_of_a_segment(read):
     assert set(row.index[row.isna()]) == absent | {"quoted_ip_len", "payload_offset"}
 
 
-@pytest.mark.parametrize(
-    ("link", "header", "outer_len"),
-    [
-        (1, ETHERNET + "0800", 0),
-        (1, ETHERNET + "8100 0064 0800", 0),
-        (1, ETHERNET + "88a8 0064 8100 0065 0800", 0),
-        (1, ETHERNET + "9100 0064 8100 0065 0800", 0),
-        (0x30000001, ETHERNET + "0800", 0),  # the upper bits tell of a frame check sequence
-        (113, "0000 0001 0006 020000000001 0000 0800", 0),
-        (276, "0800 0000 00000002 0001 00 06 020000000001 0000", 0),
-        (101, "", 0),
-        (12, "", 0),
-        (14, "", 0),
-        (228, "", 0),
-        (0, "02000000", 0),
-        (0, "00000002", 0),
-        (108, "00000002", 0),
-        (9, "ff03 0021", 4),
-        (1, ETHERNET + "8864 1100 0001 002f 0021", 8),
-        (1, ETHERNET + "8100 0064 8864 1100 0001 002f 0021", 8),
-        (1, ETHERNET + "8847 00064140", 4),
-        (1, ETHERNET + "8847 00064040 00065140", 8),
-        (1, ETHERNET + "0800" + GRE, 24),
-        (101, "45000041 00010000 40040000 c0000201 c6336419", 20),  # IP in IP
-        (101, "60000000 002d 04 40" + "20010db8" + "00" * 12 + "20010db8" + "00" * 12, 40),  # 4in6
-    ],
-)
+@pytest.mark.parametrize(("link", "header", "outer_len"), LAYERS)
 def test_link_layers_and_tunnels(read, link, header, outer_len):
     header = bytes.fromhex(header)
     packets = read(header + SEGMENT, link=link)
@@ -143,11 +120,47 @@ def test_ipv6_in_its_link_layers(read, link, header):
     ]
 
 
+@pytest.mark.parametrize(
+    ("header", "reason"),
+    [
+        (OUTER_GRE + "1000 88be 00000001", "GRE is not read"),  # ERSPAN
+        (OUTER_GRE + "0000 0800 15", "damaged IP header"),
+        (OUTER_UDP, "UDP is not read"),  # no VXLAN in it
+        (OUTER_UDP + VXLAN.replace("0800 0000", "0000 0000"), "UDP is not read"),
+        (OUTER_UDP + "0800 0000 00000700" + ETHERNET + "0806", "UDP is not read"),
+        (OUTER_UDP.replace("12b5", "17c1") + "4000 0800 00000700", "UDP is not read"),  # Geneve of version 1
+        (OUTER_GRE.replace("0000 402f", "2001 402f") + "0000 0800", "GRE is not read"),  # a later fragment
+        ("45000041 00010000 40040000 c0000201 c6336419" * 9, "IP in IP is not read"),
+        ("60000000 002d 3c 40" + ENDS6 + "04ff 0401 04010100", "IP in IP is not read"),  # beyond the frame
+    ],
+)
+def test_tunnels_that_are_declined_or_damaged_are_counted(reader, header, reason):
+    assert skipped(reader(bytes.fromhex(header) + SEGMENT)[0]) == [[reason, 1, "frame 1"]]
+
+
 def test_tcp_options(read):
     options = bytes.fromhex("020405b4 0402 080a 00000009 00000008 01 030307")
     packets = read(ip4(tcp(1, flags=SYN, options=options)))
     columns = ["mss", "window_scale", "sack_permitted", "ts_value", "ts_echo", "tcp_header_len"]
     assert packets[columns].to_numpy().tolist() == [[1460, 7, True, 9, 8, 40]]
+
+
+def summed(packet, at, checksum):
+    return packet[: at + 16] + struct.pack(">H", checksum) + packet[at + 18 :]
+
+
+def test_a_checksum_left_to_the_network_card(read, reader):
+    # c000 + 0201 + c633 + 6419 + 6 (TCP) + 25 (its length) = 1ec6c, the carry added: ec6d
+    # 2001 + 0db8 + 1 + 2001 + 0db8 + 25 + 2 + 6 + 21 = 5bb5
+    six = ip6(tcp(1, data=b"x"))
+    given = [(SEGMENT, 20, 0xEC6D), (SEGMENT, 20, 0xEC6C), (SEGMENT, 20, 0), (six, 40, 0x5BB5), (six, 40, 1)]
+    packets = [summed(*one) for one in given]
+    expected = [True, False, False, True, False]
+    assert read(*packets)["checksum_offload"].tolist() == expected
+    _, [(cut, _)] = reader(packets[0], snap=38)
+    assert cut["checksum_offload"].tolist() == [True]
+    _, [(cut, _)] = reader(packets[0], snap=37)
+    assert cut["checksum_offload"].tolist() == [False]
 
 
 def test_sack_blocks(read):
@@ -172,7 +185,7 @@ def test_ipv6_extension_headers(read):
 
 def test_a_chain_of_extension_headers_is_not_followed_for_ever(reader):
     chain = bytes.fromhex("3c00 0104 00000000") * 1000
-    assert skipped(reader(ip6(chain + tcp(5), following=60))[0]) == [["not TCP or ICMP", 1, "frame 1"]]
+    assert skipped(reader(ip6(chain + tcp(5), following=60))[0]) == [["neither TCP nor ICMP", 1, "frame 1"]]
 
 
 def test_what_dpkt_stumbles_on_is_read(read):
@@ -185,6 +198,14 @@ def test_what_dpkt_stumbles_on_is_read(read):
 def test_length_zero_is_the_rest_of_the_frame(read):
     packets = read(ip4(tcp(1, data=b"x" * 3000), length=0), ip6(tcp(1, data=b"x" * 3000), length=0))
     assert packets[["ip_len", "tcp_len"]].to_numpy().tolist() == [[3040, 3000], [3060, 3000]]
+
+
+def test_packets_beyond_65535_bytes(read):
+    # BIG TCP: on IPv4 without a length, on IPv6 with a jumbo payload option (RFC 2675)
+    segment = tcp(1, data=b"x" * 80_000)
+    jumbo = bytes.fromhex("0600 c204") + struct.pack(">I", 8 + len(segment))
+    packets = read(ip4(segment, length=0), ip6(jumbo + segment, following=0, length=0))
+    assert packets[["ip_len", "tcp_len"]].to_numpy().tolist() == [[80_040, 80_000], [80_068, 80_000]]
 
 
 def test_padding_is_no_payload(read):
@@ -296,9 +317,9 @@ def test_what_is_no_row_is_counted(reader):
         ethernet + udp, arp, ethernet + udp, ethernet + b"\x45", ethernet + out(1), link=1
     )
     assert skipped(counted) == [
+        ["UDP is not read", 2, "frame 1"],
+        ["ARP is not read", 1, "frame 2"],
         ["headers cut off by the snap length", 1, "frame 4"],
-        ["not TCP or ICMP", 2, "frame 1"],
-        ["not IP", 1, "frame 2"],
     ]
     assert batches[0][0]["frame"].tolist() == [5]
     assert counted.captures[["packets", "link_type"]].to_numpy().tolist() == [[5, "ETHERNET"]]

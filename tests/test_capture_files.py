@@ -9,6 +9,7 @@ import sys
 
 import pandas as pd
 import pytest
+from backports import zstd
 from capture_bytes import (
     ACK,
     SEGMENT,
@@ -62,9 +63,10 @@ def test_pcap_in_both_byte_orders_and_resolutions(file, order, nano):
     assert packets["time"].tolist() == [TIME + pd.Timedelta(i, "s") + unit for i in range(3)]
 
 
-def test_the_modified_pcap_of_old_kernels(file):
-    head = struct.pack("<IHHiIII", 0xA1B2CD34, 2, 4, 0, 0, 65535, 101)
-    record = struct.pack("<IIIIIHBx", START, 7, len(SEGMENT), len(SEGMENT), 2, 0x800, 0) + SEGMENT
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_the_modified_pcap_of_old_kernels(file, order):
+    head = struct.pack(f"{order}IHHiIII", 0xA1B2CD34, 2, 4, 0, 0, 65535, 101)
+    record = struct.pack(f"{order}IIIIIHBx", START, 7, len(SEGMENT), len(SEGMENT), 2, 0x800, 0) + SEGMENT
     assert read_capture(file(head + 2 * record))["seq"].tolist() == [1000, 1000]
 
 
@@ -107,8 +109,10 @@ def test_sections_start_anew(file):
     assert read_capture(file(data))["seq"].tolist() == [1000, 7]
 
 
-def test_simple_and_old_packet_blocks(file):
-    data = section() + interface(snap=44) + simple(out(1, data=b"0123456789")[:44], length=50) + old(SEGMENT)
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_simple_and_old_packet_blocks(file, order):
+    data = section(order) + interface(snap=44, order=order)
+    data += simple(out(1, data=b"0123456789")[:44], length=50, order=order) + old(SEGMENT, order=order)
     reader = Reader(file(data))
     [(packets, payload)] = reader
     columns = ["frame", "seq", "tcp_len", "captured_len"]
@@ -155,7 +159,7 @@ def test_a_packet_of_an_unknown_interface_is_counted(file):
     assert skipped(reader) == [["of an interface that the file does not describe", 1, "frame 1"]]
 
 
-@pytest.mark.parametrize("compress", [gzip.compress, bz2.compress, lzma.compress])
+@pytest.mark.parametrize("compress", [gzip.compress, bz2.compress, lzma.compress, zstd.compress])
 def test_compressed_captures(file, compress):
     assert read_capture(file(compress(pcap(*THREE))))["seq"].tolist() == SEQS
 
@@ -188,6 +192,64 @@ def test_a_rotation_is_one_capture_in_order_of_time(file):
     assert (row["files"], row["packets"]) == (f"{handshake}, {rest}", 3)
     assert (row["last"] - row["first"]).total_seconds() == 60
     assert read_capture(rest, handshake).equals(packets)
+
+
+def test_time_that_jumps_back_is_counted(file):
+    times = [100, 99, 99, 50, 120]
+    data = section() + interface() + b"".join(enhanced(SEGMENT, (START + t) * 10**6) for t in times)
+    _, reader = read(file(data))
+    row = reader.captures.loc[0]
+    assert row[["steps_back", "largest_step_back"]].tolist() == [2, 49.0]
+    assert (row["last"] - row["first"]).total_seconds() == 70
+    _, straight = read(file(pcap(*THREE), "b.pcap"))
+    assert straight.captures.loc[0, "steps_back"] == 0
+    assert straight.captures["largest_step_back"].isna().all()
+
+
+def test_time_that_jumps_back_between_batches_is_counted(file, monkeypatch):
+    monkeypatch.setattr(containers, "CHUNK", 100)
+    ahead = struct.pack("<I", START + 2)
+    data = pcap(*THREE, *THREE).replace(ahead, struct.pack("<I", START + 9), 1)
+    assert read(file(data))[1].captures.loc[0, ["steps_back", "largest_step_back"]].tolist() == [1, 6.0]
+
+
+def test_a_rotation_may_be_compressed_in_part(file):
+    ends = [START + i for i in (120, 0, 60)]
+    forms = [gzip.compress, zstd.compress, bytes]
+    paths = []
+    for number, (start, form) in enumerate(zip(ends, forms, strict=True)):
+        data = section() + interface() + enhanced(out(start - START + 1), start * 10**6)
+        paths.append(file(form(data), f"cap{number}"))
+    assert read_capture(*paths)["seq"].tolist() == [1, 61, 121]
+
+
+def test_drop_counts_of_several_interfaces_and_sections_add_up(file):
+    def drops(count, number, order):
+        body = struct.pack(f"{order}III", number, 0, 0) + option(5, struct.pack(f"{order}Q", count), order)
+        return block(5, body, order)
+
+    data = section() + interface() + interface() + drops(3, 0, "<") + drops(4, 1, "<")
+    data += section(">") + interface(order=">") + drops(5, 0, ">") + enhanced(SEGMENT, order=">")
+    assert read(file(data))[1].captures.loc[0, "dropped"] == 12
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_drops_that_packets_tell_of_add_up_unless_there_are_statistics(file, order):
+    count = option(1, b"five!", order) + option(4, struct.pack(f"{order}Q", 7), order)
+
+    def with_options(number):
+        return enhanced(SEGMENT, number=number, order=order, options=count + option(0, b"", order))
+
+    def with_field(lost):
+        ends = struct.pack(f"{order}HHIIII", 0, lost, 0, 0, len(SEGMENT), len(SEGMENT))
+        return block(2, ends + SEGMENT, order)
+
+    head = section(order) + 2 * interface(order=order)
+    told = with_options(0) + with_options(0) + with_options(1) + enhanced(SEGMENT, order=order)
+    packets, reader = read(file(head + told + with_field(2) + with_field(0xFFFF)))
+    assert (len(packets), reader.captures.loc[0, "dropped"]) == (6, 23)
+    total = struct.pack(f"{order}III", 0, 0, 0) + option(5, struct.pack(f"{order}Q", 20), order)
+    assert read(file(head + told + block(5, total, order)))[1].captures.loc[0, "dropped"] == 27
 
 
 def test_a_file_cut_in_a_packet(file):

@@ -1,64 +1,25 @@
 """Damaged and hostile captures, and the two forms of the decoder on the same bytes."""
 
+import bz2
+import gzip
+import lzma
+import subprocess
+import sys
 from itertools import accumulate
 
 import pandas as pd
 import pytest
-from capture_bytes import (
-    ACK,
-    SEGMENT,
-    SYN,
-    back,
-    enhanced,
-    interface,
-    ip4,
-    ip6,
-    old,
-    option,
-    out,
-    pcap,
-    section,
-    simple,
-    tcp,
-)
+from backports import zstd
+from capture_bytes import SEGMENT, enhanced, interface, ip4, old, pcap, section, simple, tcp
+from capture_seeds import FILES, PACKETS
+from conftest import ROOT
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from smtpkit import tables
 from smtpkit.capture import CaptureError, Reader, payload_of, reader
 
-OPTIONS = bytes.fromhex("020405b4 0402 080a 00000009 00000008 01 030307")
-SACK = bytes.fromhex("0101 050a 00000064 000000c8")
-PACKETS = [
-    out(1, flags=SYN, options=OPTIONS),
-    back(7, 2, SYN | ACK, options=OPTIONS),
-    SEGMENT,
-    back(8, 3, options=SACK),
-    ip4(bytes.fromhex("0304 0000 0000 0578") + SEGMENT, 1),
-    ip4(tcp(9, data=b"x" * 28), fragment=0x2000),
-    ip4(b"y" * 8, fragment=0x0006),
-    ip6(bytes.fromhex("3c00 0104 00000000 0600 0104 00000000") + tcp(5, data=b"abc"), following=0),
-    ip6(bytes.fromhex("0200 0000 00000500") + ip6(tcp(5)), 58),
-    bytes.fromhex("45000055 00010000 40290000 c0000201 c6336419") + ip6(tcp(7, data=b"x")),
-    bytes.fromhex("45000045 00010000 402f0000 c0000201 c6336419 00000800") + SEGMENT,
-]
-ETHERNET = bytes.fromhex("020000000002 020000000001 8100 0064 0800")
-PPPOE = bytes.fromhex("020000000002 020000000001 8864 1100 0001 002f 0021")
-MPLS = bytes.fromhex("020000000002 020000000001 8847 00064040 00065140")
-CLOCK = option(9, b"\x09") + option(14, bytes(8)) + option(11, b"\0port 25") + option(0, b"")
-FILES = {
-    "raw": pcap(*PACKETS),
-    "ethernet": pcap(ETHERNET + SEGMENT, PPPOE + SEGMENT, MPLS + SEGMENT, link=1),
-    "ppp": pcap(bytes.fromhex("ff030021") + SEGMENT, bytes.fromhex("ff030057") + ip6(tcp(1)), link=9),
-    "cooked": pcap(bytes.fromhex("0800 0000 00000002 0001 00 06 020000000001 0000") + SEGMENT, link=276),
-    "pcapng": section(">")
-    + interface(order=">")
-    + b"".join(enhanced(p, order=">") for p in PACKETS)
-    + section()
-    + interface(snap=60, options=CLOCK)
-    + simple(SEGMENT)
-    + old(SEGMENT),
-}
+COMPRESS = {"gzip": gzip.compress, "bzip2": bz2.compress, "xz": lzma.compress, "zstd": zstd.compress}
 LINKS = st.sampled_from([0, 1, 9, 101, 113, 228, 276])
 CHANGES = st.lists(st.tuples(st.sampled_from(PACKETS), st.integers(0, 60), st.integers(0, 255)), max_size=9)
 
@@ -109,6 +70,37 @@ def test_a_file_cut_in_its_header(tmp_path, whole, size):
     path.write_bytes(whole[:size])
     try:
         assert len(read(path)[0]) == 0
+    except CaptureError as error:
+        assert str(error).startswith(f"{path}: byte ")  # noqa: PT017
+
+
+@pytest.mark.parametrize("compress", COMPRESS.values(), ids=COMPRESS)
+def test_every_truncation_of_a_compressed_file_gives_a_beginning(tmp_path, compress):
+    path, whole = tmp_path / "a", compress(pcap(*PACKETS[:4]))
+    frames = []
+    for size in range(1, len(whole)):
+        path.write_bytes(whole[:size])
+        try:
+            packets, capture = read(path)
+        except CaptureError as error:
+            assert str(error).startswith(f"{path}: byte ")  # noqa: PT017
+            continue
+        frames.append(packets["frame"].tolist())
+        assert len(capture.skipped)
+    assert all(found == list(range(1, len(found) + 1)) for found in frames)
+
+
+@pytest.mark.parametrize("compress", COMPRESS.values(), ids=COMPRESS)
+@settings(max_examples=100, deadline=None)
+@given(data=st.data())
+def test_changed_bytes_of_a_compressed_file_never_break_the_reader(tmp_path_factory, compress, data):
+    changed = bytearray(compress(FILES["raw"]))
+    for _ in range(data.draw(st.integers(1, 3))):
+        changed[data.draw(st.integers(0, len(changed) - 1))] = data.draw(st.integers(0, 255))
+    path = tmp_path_factory.mktemp("compressed") / "a"
+    path.write_bytes(changed + data.draw(st.binary(max_size=20)))
+    try:
+        read(path)
     except CaptureError as error:
         assert str(error).startswith(f"{path}: byte ")  # noqa: PT017
 
@@ -173,3 +165,19 @@ def test_the_form_may_change_between_batches(tmp_path, monkeypatch):
     path = tmp_path / "a"
     path.write_bytes(pcap(*(ip4(tcp(1, ports=(1024 + i, 25))) for i in range(20_000))))
     assert read(path)[0]["stream"].tolist() == list(range(20_000))
+
+
+def fuzz(program, *arguments):
+    command = [sys.executable, ROOT / "tests" / "fuzz" / program, *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_a_short_campaign_of_the_fuzzer_finds_nothing(tmp_path):
+    pytest.importorskip("atheris")
+    done = fuzz("capture.py", tmp_path, "-runs=20000", "-seed=1", "-max_len=2000", "-artifact_prefix=/tmp/")
+    assert (done.returncode, done.stderr.splitlines()[-1][:15]) == (0, "Done 20000 runs"), done.stderr[-3000:]
+
+
+def test_the_compiled_form_reads_nothing_out_of_bounds():
+    done = fuzz("compiled.py", 200)
+    assert (done.returncode, done.stdout) == (0, "1000 mutated files read\n"), done.stderr[-3000:]

@@ -1,3 +1,4 @@
+import hashlib
 import json
 import shutil
 import subprocess
@@ -113,6 +114,35 @@ def test_as_a_process_without_jupyter(sample):
     subprocess.run([sys.executable, "-c", code, "diagnose", sample], check=True, capture_output=True)
 
 
+def smtpkit(*arguments, given):
+    code = "import sys; from smtpkit.cli import main; sys.exit(main(sys.argv[1:]))"
+    command = [sys.executable, "-c", code, *map(str, arguments)]
+    return subprocess.run(command, input=given, capture_output=True, check=False)
+
+
+def test_a_capture_from_standard_input(sample):
+    given = (sample / "capture.pcap").read_bytes()
+    done = smtpkit("diagnose", "--json", "-", sample / "mainlog", given=given)
+    document = json.loads(done.stdout)
+    assert (done.returncode, done.stderr) == (0, b"")
+    capture = document["inputs"][0]
+    assert (capture["path"], capture["kind"]) == ("-", "capture")
+    assert capture["sha256"] == hashlib.sha256(given).hexdigest()
+    assert document["findings"][0]["evidence"][0]["source"].startswith("- frame ")
+
+
+def test_a_report_on_standard_input(sample, tmp_path):
+    given = (sample / "capture.pcap").read_bytes()
+    done = smtpkit("report", "-", "-o", tmp_path / "r.html", given=given)
+    assert done.returncode == 0
+    assert done.stdout.startswith(b"ERROR: pmtu_black_hole")
+
+
+def test_standard_input_without_anything_is_one_line_and_status_1(sample):
+    done = smtpkit("diagnose", "-", sample, given=b"")
+    assert (done.returncode, done.stderr) == (1, b"smtpkit: -: is empty; nothing was analysed of it\n")
+
+
 # --- tables ----------------------------------------------------------------------------------------------
 
 
@@ -155,6 +185,8 @@ def test_the_report_lies_where_the_contract_says(sample, tmp_path, capsys, monke
         ("capture.pcap.gz", "capture"),
         ("mainlog", "mainlog"),
         ("m.2026.log", "m.2026"),
+        ("capture.pcapng.zst", "capture"),
+        ("-", "standard-input"),
     ],
 )
 def test_a_report_is_named_after_its_input(path, name):

@@ -4,6 +4,7 @@ import shutil
 
 import pandas as pd
 import pytest
+from capture_bytes import ACK, START, SYN, back, enhanced, interface, out, section
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -250,3 +251,15 @@ def test_since_and_until(sample, incident):
 def test_a_filter_that_cannot_be_understood(sample, options, sentence):
     with pytest.raises(InputError, match=sentence):
         load(sample, **options)
+
+
+def test_a_capture_says_what_is_wrong_with_it(tmp_path):
+    data = out(2, 8, data=b"EHLO mx.example\r\n")
+    unseen = back(8, 99, data=b"250 fine\r\n")
+    packets = [out(1, flags=SYN), back(7, 2, SYN | ACK), data, data, unseen]
+    clock = [1, 2, 3, 3, 2]
+    blocks = [enhanced(packet, (START + t) * 10**6) for packet, t in zip(packets, clock, strict=True)]
+    (tmp_path / "a.pcapng").write_bytes(section() + interface() + b"".join(blocks))
+    row = load(tmp_path / "a.pcapng").captures.loc[0]
+    columns = ["packets", "captured_twice", "acked_unseen", "steps_back", "largest_step_back"]
+    assert row[columns].tolist() == [5, 1, 1, 1, 1.0]

@@ -28,6 +28,7 @@ HEADERS = {
         "fragment_offset": 0,
         "more_fragments": False,
         "outer_len": 0,
+        "checksum_offload": False,
     },
 }
 

@@ -262,6 +262,85 @@ def test_the_handshake_tells_where_the_capture_was_taken(syn_ack, ack, place):
     assert tcp.vantage(tcp.connections(analysed(text)))[0] == place
 
 
+OFFLOAD = "0 > S seq=0 {0}\n0.05 < SA seq=0 ack=1 {1}\n0.1 > A seq=1 ack=1 {0}\n0.2 > A seq=1 ack=1 len=9"
+
+
+@pytest.mark.parametrize(
+    ("client", "server", "ends", "place"),
+    [
+        ("offload", "", "client", "client"),
+        ("", "offload", "server", "server"),
+        ("offload", "offload", "both", "between"),  # a loopback or containers: the round trip tells
+        ("", "", None, "between"),
+    ],
+)
+def test_checksums_left_to_the_network_card_tell_where_the_capture_was_taken(client, server, ends, place):
+    found = tcp.connections(analysed(OFFLOAD.format(client, server)))
+    assert found["checksum_offload"].tolist() == [ends or pd.NA]
+    assert tcp.vantage(found)[0] == place
+
+
+@pytest.mark.parametrize(
+    ("client", "server", "place"),
+    [(64, 57, "client"), (50, 128, "server"), (64, 255, pd.NA), (60, 57, pd.NA)],
+)
+def test_without_a_handshake_the_ttl_tells_where_the_capture_was_taken(client, server, place):
+    found = tcp.connections(analysed(f"0 > A seq=1 ack=1 ttl={client}\n1 < A seq=1 ack=1 ttl={server}"))
+    assert tcp.vantage(found)[0] is place or tcp.vantage(found)[0] == place
+
+
+TWICE = """
+0.000 > S  seq=0
+0.020 < SA seq=0 ack=1
+0.040 > A  seq=1 ack=1 len=100 id=7 ttl=64
+{} > A  seq=1 ack=1 len=100 id={} ttl={}
+0.060 < A  seq=1 ack=101
+"""
+
+
+@pytest.mark.parametrize(
+    ("time", "ident", "ttl", "twice"),
+    [
+        (0.040, 7, 64, True),  # any, a bridge, a SPAN port
+        (0.045, 7, 63, True),  # behind a router
+        (0.041, 8, 64, False),  # sent again: another identification
+        (0.051, 7, 64, False),  # so late that the network, or a sender, repeats all of it
+    ],
+)
+def test_a_packet_captured_twice_is_no_retransmission(time, ident, ttl, twice):
+    packets = analysed(TWICE.format(time, ident, ttl)).set_index("frame")
+    assert packets.index[packets["captured_twice"]].tolist() == [4] * twice
+    assert packets.index[packets["retransmission"]].tolist() == [4] * (not twice)
+    assert packets["direction"].isna().tolist() == [False, False, False, twice, False]
+    assert tcp.connections(packets.reset_index())["packets"].tolist() == [5 - twice]
+
+
+@pytest.mark.parametrize(
+    ("line", "twice"),
+    [
+        ("0.0405 > A seq=1 ack=1 len=100", True),
+        ("0.0415 > A seq=1 ack=1 len=100", False),  # more than a millisecond
+        ("0.0405 > A seq=1 ack=1 len=100 sack=5-6", False),
+        ("0.0405 > A seq=1 ack=1 len=99", False),
+    ],
+)
+def test_without_an_identification_only_what_follows_at_once_is_the_same_packet(line, twice):
+    text = f"0 > S seq=0\n0.02 < SA seq=0 ack=1\n0.04 > A seq=1 ack=1 len=100\n{line}"
+    assert analysed(text)["captured_twice"].tolist() == [False, False, False, twice]
+
+
+@pytest.mark.parametrize(
+    ("syn_again", "later", "ttl", "twice"),
+    [(False, 5, 64, False), (True, 5, 64, True), (True, 500, 64, False), (False, 500, 63, True)],
+)
+def test_bare_acks_that_repeat_are_duplicate_acks_unless_all_is_captured_twice(syn_again, later, ttl, twice):
+    text = "0 > S seq=0\n" + "0.000005 > S seq=0\n" * syn_again
+    text += "0.02 < SA seq=0 ack=1\n0.04 > A seq=1 ack=1\n0.05 < A seq=1 ack=1 len=9\n"
+    packets = analysed(text + f"0.06 > A seq=1 ack=10 ttl=64\n0.060{later:03} > A seq=1 ack=10 ttl={ttl}")
+    assert packets["captured_twice"].tolist()[-1] == twice
+    assert packets["duplicate_ack"].tolist()[-1] != twice
+
+
 # --- stalls ------------------------------------------------------------------------------------------------
 
 

@@ -42,7 +42,7 @@ def piece(batch: Batch, cells: np.ndarray, time: np.ndarray, file: int) -> Piece
     }
     for name, dtype in _CELL_DTYPES.items():
         cell = cells[decoder.CELLS.index(name)]
-        columns[name] = cell.astype(dtype)
+        columns[name] = cell == 1 if dtype.kind == "b" else cell.astype(dtype)
         columns[name + "?"] = cell < 0
     return columns
 

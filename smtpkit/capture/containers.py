@@ -15,7 +15,9 @@ import numpy as np
 
 from smtpkit.capture.decoder import (
     DAMAGED,
+    DROPPED,
     FULL,
+    INTERFACE,
     MAX_CAPTURED,
     MAX_LEN,
     MORE,
@@ -81,14 +83,14 @@ def _section_order(head: bytes | memoryview) -> str | None:
 class CaptureFile:
     """One capture file; iterating `batches` reads it once.
 
-    `interfaces`, `dropped` (packets lost, by interface) and `damaged` (what ended the reading early, and
-    where) are complete after that.
+    `interfaces`, `dropped` and `damaged` (what ended the reading early, and where) are complete after that.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = os.fspath(path)
         self.interfaces: list[Interface] = []
-        self.dropped: dict[int, int] = {}
+        self._lost: dict[int, int] = {}
+        self._statistics: dict[int, int] = {}
         self.damaged: list[tuple[str, str]] = []
         self.frames = 0
         self._stream = open_input(path)
@@ -112,11 +114,23 @@ class CaptureFile:
                 frames = np.empty((len(ROWS), limit), np.int64)
                 self._at, count, status = container.scan(form(), frames)
                 if count:
+                    self._count_lost(frames[:, :count])
                     yield Batch(self._buffer[: self._end], frames, count, self.frames)
                     self.frames += count
                 if status == MORE and not self._fill():
                     break
             self._report_end(status)
+
+    def _count_lost(self, frames: np.ndarray) -> None:
+        """Add up what the packets say was lost before them, by interface."""
+        for column in np.flatnonzero(frames[DROPPED]):
+            number, lost = int(frames[INTERFACE, column]), int(frames[DROPPED, column])
+            self._lost[number] = self._lost.get(number, 0) + lost
+
+    @property
+    def dropped(self) -> dict[int, int]:
+        """Packets lost, by interface; its statistics hold, else the sum of what the packets say."""
+        return self._lost | self._statistics
 
     def _container(self) -> _Pcap | _Pcapng:
         head = bytes(self._buffer[: min(self._end, 24)])
@@ -207,12 +221,12 @@ class _Pcapng:
         return at + size, count, OTHER_BLOCK
 
     def _frame(self, kind: int, at: int, body: bytes) -> tuple[int, ...] | None:
-        """Return the rows of `frames` up to INTERFACE, if the block counts as a frame."""
+        """Return the rows of `frames` up to DROPPED, if the block counts as a frame."""
         if kind == _SIMPLE_PACKET and len(body) >= 4:
             return self._simple_packet(at + 4, body)
         if kind == _OLD_PACKET and len(body) >= 20:
             return self._old_packet(at + 20, body)
-        return (at, 0, len(body), -1, NO_PACKET) if kind in _NUMBERED else None
+        return (at, 0, len(body), -1, NO_PACKET, 0) if kind in _NUMBERED else None
 
     def _describe(self, kind: int, body: bytes) -> None:
         if kind == _DESCRIPTION and len(body) >= 8:
@@ -237,7 +251,7 @@ class _Pcapng:
         options = self._options(body[12:])
         counts = [options[code] for code in (5, 7) if len(options.get(code, b"")) == 8]
         if counts:
-            self._file.dropped[number] = sum(struct.unpack(f"{self._order}Q", c)[0] for c in counts)
+            self._file._statistics[number] = sum(struct.unpack(f"{self._order}Q", c)[0] for c in counts)
 
     def _simple_packet(self, at: int, body: bytes) -> tuple[int, ...]:
         """Read a packet of the section's first interface, without a time stamp."""
@@ -245,12 +259,13 @@ class _Pcapng:
         interface = self._number(0)
         snap = self._file.interfaces[interface].snap if interface >= 0 else 0
         captured = min(length, len(body) - 4, snap or MAX_CAPTURED, MAX_CAPTURED)
-        return at, captured, min(length, MAX_LEN), -1, interface
+        return at, captured, min(length, MAX_LEN), -1, interface, 0
 
     def _old_packet(self, at: int, body: bytes) -> tuple[int, ...]:
-        number, _, high, low, captured, length = struct.unpack(f"{self._order}HHIIII", body[:20])
+        number, lost, high, low, captured, length = struct.unpack(f"{self._order}HHIIII", body[:20])
         captured = min(captured, len(body) - 20, MAX_CAPTURED)
-        return at, captured, min(length, MAX_LEN), ticks(high, low), self._number(number)
+        known = lost if lost < 0xFFFF else 0  # all ones: unknown
+        return at, captured, min(length, MAX_LEN), ticks(high, low), self._number(number), known
 
     def _number(self, number: int) -> int:
         """Return an interface's number in the file."""

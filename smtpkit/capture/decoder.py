@@ -14,8 +14,9 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 # The rows of `frames`, one column for each packet of the file: where it is, how long, when, what is in it.
-# INTERFACE is the interface's number in the file, or the reason why there is none.
-OFFSET, CAPTURED_LEN, FRAME_LEN, TICKS, INTERFACE, NETWORK, OUTER_LEN, KIND = ROWS = range(8)
+# INTERFACE is the interface's number in the file, or the reason why there is none. DROPPED: packets that this
+# record says were lost before it.
+OFFSET, CAPTURED_LEN, FRAME_LEN, TICKS, INTERFACE, DROPPED, NETWORK, OUTER_LEN, KIND = ROWS = range(9)
 
 # The rows of `cells`, one column for each row of the table `packets`; `packets` has the same names.
 CELLS = (
@@ -23,11 +24,13 @@ CELLS = (
     *("df", "fragment_offset", "more_fragments", "fragment_id", "tcp_len", "tcp_header_len", "seq", "ack"),
     *("flags", "window", "mss", "window_scale", "sack_permitted", "sack_at", "ts_value", "ts_echo"),
     *("icmp_type", "icmp_code", "next_hop_mtu", "quoted_ip_len", "stream", "payload_offset"),
+    "checksum_offload",
 )
 INDEX, SRC, DST, SRC_PORT, DST_PORT, IP_VERSION, IP_PROTOCOL, IP_LEN, TTL, IP_ID = range(10)
 DF, FRAGMENT_OFFSET, MORE_FRAGMENTS, FRAGMENT_ID, TCP_LEN, TCP_HEADER_LEN, SEQ, ACK = range(10, 18)
 FLAGS, WINDOW, MSS, WINDOW_SCALE, SACK_PERMITTED, SACK_AT, TS_VALUE, TS_ECHO = range(18, 26)
 ICMP_TYPE, ICMP_CODE, NEXT_HOP_MTU, QUOTED_IP_LEN, STREAM, PAYLOAD_OFFSET = range(26, 32)
+CHECKSUM_OFFLOAD = 32
 
 # How a scan ended.
 MORE, FULL, DAMAGED, OTHER_BLOCK = range(4)
@@ -35,14 +38,17 @@ MORE, FULL, DAMAGED, OTHER_BLOCK = range(4)
 # What a frame holds: an EtherType; with TUNNEL added, an IP packet that holds another; or why it gave no row.
 IPV4, IPV6, PPP, MPLS, MPLS_MULTICAST, PPPOE = 0x0800, 0x86DD, 0x880B, 0x8847, 0x8848, 0x8864
 TUNNEL = 0x10000
-KEPT, NOT_IP, NOT_TCP_OR_ICMP, CUT, BAD_IP, LINK_UNKNOWN, NO_INTERFACE, NO_PACKET = range(-1, -9, -1)
-BAD_TCP, LONG_IP = -9, -10  # these have a row all the same
+KEPT, NOT_IP, CUT, BAD_IP, LINK_UNKNOWN, NO_INTERFACE, NO_PACKET = range(-1, -8, -1)
+BAD_TCP, LONG_IP = -8, -9  # these have a row all the same
+OTHER_PROTOCOL = -256  # less the number of the IP protocol
 
 MAX_CAPTURED = 1 << 20  # a longer record is damage; Wireshark and libpcap allow 2^18
 MAX_LEN = 0x7FFFFFFF  # what a column of the table can hold
 MAX_TAGS, MAX_EXTENSIONS, MAX_OPTIONS = 4, 16, 40
 ENHANCED_PACKET = 6
 TCP, ICMP, ICMPV6, FRAGMENT = 6, 1, 58, 44
+IP_IN_IP, IPV6_IN_IP, GRE, UDP = 4, 41, 47, 17
+VXLAN, VXLAN_OF_LINUX, GENEVE = 4789, 8472, 6081  # UDP ports; the second is from before RFC 7348
 SYN, SYN_ACK, FLAG_ACK = 0x02, 0x12, 0x10
 
 
@@ -63,18 +69,18 @@ LOW_END, HIGH_END, NUMBER, LOW_BASE, HIGH_BASE = range(5)
 def word(buf, at, big):
     """Return the 32-bit number at `at` in the byte order of the file."""
     if big:
-        return buf[at] << 24 | buf[at + 1] << 16 | buf[at + 2] << 8 | buf[at + 3]
-    return buf[at + 3] << 24 | buf[at + 2] << 16 | buf[at + 1] << 8 | buf[at]
+        return u32(buf, at)
+    return (buf[at + 3] * 0x100 + buf[at + 2]) * 0x10000 + buf[at + 1] * 0x100 + buf[at]
 
 
 def u16(buf, at):
     """Return the 16-bit number at `at` in network order."""
-    return buf[at] << 8 | buf[at + 1]
+    return buf[at] * 0x100 + buf[at + 1]  # shifts would be unsigned to numba, and float beside other integers
 
 
 def u32(buf, at):
     """Return the 32-bit number at `at` in network order."""
-    return buf[at] << 24 | buf[at + 1] << 16 | buf[at + 2] << 8 | buf[at + 3]
+    return u16(buf, at) * 0x10000 + u16(buf, at + 2)
 
 
 def scan_pcap(buf, at, end, big, units, header, frames, count):
@@ -92,6 +98,7 @@ def scan_pcap(buf, at, end, big, units, header, frames, count):
         frames[FRAME_LEN, count] = min(word(buf, at + 12, big), MAX_LEN)
         frames[TICKS, count] = word(buf, at, big) * units + word(buf, at + 4, big)
         frames[INTERFACE, count] = 0
+        frames[DROPPED, count] = 0
         at += header + captured
         count += 1
     return at, count, FULL
@@ -121,9 +128,25 @@ def scan_pcapng(buf, at, end, big, interfaces, first, frames, count):
         frames[FRAME_LEN, count] = min(word(buf, at + 24, big), MAX_LEN)
         frames[TICKS, count] = ticks(word(buf, at + 12, big), word(buf, at + 16, big))
         frames[INTERFACE, count] = first + interface if interface < interfaces else NO_INTERFACE
+        options_at = at + 28 + captured + -captured % 4
+        frames[DROPPED, count] = dropped(buf, options_at, at + size - 4, big) if size > 44 + captured else 0
         at += size
         count += 1
     return at, count, FULL
+
+
+def dropped(buf, at, end, big):
+    """Return the option epb_dropcount of a packet block, as far as 63 bits hold it; 0 if it has none."""
+    for _ in range(MAX_OPTIONS):
+        if end - at < 12:
+            return 0
+        head = word(buf, at, big)
+        code, size = (head >> 16, head & 0xFFFF) if big else (head & 0xFFFF, head >> 16)
+        if code == 4 and size == 8:
+            high, low = word(buf, at + 4, big), word(buf, at + 8, big)
+            return max(ticks(high, low) if big else ticks(low, high), 0)
+        at += 4 + size + -size % 4
+    return 0
 
 
 def ticks(high, low):
@@ -155,7 +178,7 @@ def network(buf, at, end, link):
     if link == 113:
         return ethernet(buf, at + 14, end)
     if link == 276:
-        return (u16(buf, at), at + 20) if end - at >= 20 else (CUT, at)
+        return cooked2(buf, at, end)
     if link == 101 or link == 12 or link == 14:
         return raw(buf, at, end)
     if link == 228:
@@ -177,9 +200,17 @@ def ethernet(buf, at, end):
         kind = u16(buf, at)
         at += 2
         if kind != 0x8100 and kind != 0x88A8 and kind != 0x9100:
-            return kind, at
+            return (kind if kind >= 0x0600 else NOT_IP), at  # below: a length, IEEE 802.3
         at += 2
     return NOT_IP, at
+
+
+def cooked2(buf, at, end):
+    """Read the protocol of Linux cooked v2; behind that of a VLAN its tag follows."""
+    if end - at < 20:
+        return CUT, at
+    kind = u16(buf, at)
+    return ethernet(buf, at + 22, end) if kind == 0x8100 or kind == 0x88A8 else (kind, at + 20)
 
 
 def raw(buf, at, end):
@@ -203,26 +234,34 @@ def loopback(buf, at, end):
 
 
 def holds_ip(buf, at, end):
-    """Tell whether an IP packet holds another one, perhaps with GRE between: IP in IP, 6in4, 4in6, GRE."""
-    if end - at < 20:
+    """Tell whether an IP packet may hold another one: IP in IP, 6in4, 4in6, GRE, VXLAN, Geneve."""
+    if end - at < 28:
         return False
-    if buf[at] >> 4 == 6:
-        return buf[at + 6] in (4, 41, 47)
-    return buf[at + 9] in (4, 41, 47) and u16(buf, at + 6) & 0x1FFF == 0
+    if buf[at] >> 4 == 4:
+        protocol, transport = buf[at + 9] + 0, at + (buf[at] & 15) * 4
+        if protocol == TCP or u16(buf, at + 6) & 0x1FFF:
+            return False
+    elif buf[at + 6] == TCP:
+        return False
+    else:
+        protocol, transport, _, offset, _, _ = ip_header(buf, at, end)
+        if offset:
+            return False
+    if protocol == UDP:
+        return end - transport >= 8 and u16(buf, transport + 2) in (VXLAN, VXLAN_OF_LINUX, GENEVE)
+    return protocol in (IP_IN_IP, IPV6_IN_IP, GRE)
 
 
 def decode(buf, frames, count, cells, memory):
     """Fill `cells` from the IP packets among `frames`; return the number of rows.
 
-    ``frames[KIND]`` of each becomes KEPT or the reason why it has no row.
+    ``frames[KIND]`` of each becomes KEPT or the reason why it has no row: an EtherType, or negative.
     """
     row = 0
     for i in range(count):
         kind = frames[KIND, i]
         if kind in (IPV4, IPV6):
             kind = packet(buf, frames, i, cells, row, memory)
-        elif kind >= 0:
-            kind = NOT_IP
         frames[KIND, i] = kind
         if kind in (KEPT, BAD_TCP, LONG_IP):
             cells[INDEX, row] = i
@@ -239,7 +278,7 @@ def packet(buf, frames, i, cells, row, memory):
     if protocol < 0:
         return protocol
     if protocol not in (TCP, ICMP, ICMPV6):
-        return NOT_TCP_OR_ICMP
+        return OTHER_PROTOCOL - protocol
     if ip_len == 0:  # segmentation offload, or BIG TCP
         ip_len = wire_end - at
     ip_end = at + ip_len
@@ -253,6 +292,8 @@ def packet(buf, frames, i, cells, row, memory):
     if fragment_offset:
         return KEPT
     if protocol == TCP:
+        if end - transport >= 18 and not more:
+            cells[CHECKSUM_OFFLOAD, row] = checksum_offload(buf, at, transport, ip_end)
         return tcp(buf, transport, end, ip_end, wire_end, cells, row, memory)
     icmp(buf, transport, end, cells, row, memory)
     return KEPT
@@ -350,6 +391,17 @@ def tcp(buf, at, end, ip_end, wire_end, cells, row, memory):
     if at + header < end:
         cells[PAYLOAD_OFFSET, row] = at + header
     return KEPT
+
+
+def checksum_offload(buf, at, transport, ip_end):
+    """Tell whether the checksum is that of the pseudo-header only: the network card is to add the rest."""
+    total = TCP + ip_end - transport
+    first, last = (at + 12, at + 20) if buf[at] >> 4 == 4 else (at + 8, at + 40)
+    for place in range(first, last, 4):
+        total += u32(buf, place)
+    for _ in range(3):
+        total = (total & 0xFFFF) + (total >> 16)
+    return total == u16(buf, transport + 16)
 
 
 def number(source, target, fits, cells, row, memory):

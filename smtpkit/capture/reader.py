@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from smtpkit import tables
-from smtpkit.capture import columns, decoder, forms, linktypes
+from smtpkit.capture import columns, decoder, forms, names
 from smtpkit.capture.containers import Batch, CaptureError, CaptureFile
 from smtpkit.capture.inner import inner_ip
 from smtpkit.capture.known import Fragments, Known
@@ -18,16 +18,6 @@ from smtpkit.capture.known import Fragments, Known
 INTERPRETED_FRAMES = 30_000  # so many are read before numba is worth its loading, or even its compiling
 UNLIMITED = 65535  # snap length from which on packets count as whole
 
-_REASONS = {
-    decoder.NOT_IP: "not IP",
-    decoder.NOT_TCP_OR_ICMP: "not TCP or ICMP",
-    decoder.CUT: "headers cut off by the snap length",
-    decoder.BAD_IP: "damaged IP header",
-    decoder.NO_PACKET: "no packet, but a record that is numbered like one",
-    decoder.BAD_TCP: "damaged TCP header, kept as far as it is readable",
-    decoder.LONG_IP: "IP length beyond the end of the frame, kept without payload",
-    decoder.NO_INTERFACE: "of an interface that the file does not describe",
-}
 _INNER = (decoder.PPP, decoder.PPPOE, decoder.MPLS, decoder.MPLS_MULTICAST)
 
 
@@ -37,7 +27,8 @@ def read_capture(*paths: str | os.PathLike[str]) -> pd.DataFrame:
     Parameters
     ----------
     *paths
-        Capture files (pcap or pcapng, plain or gzip, bzip2, xz); several are one rotation.
+        Capture files (pcap or pcapng, plain or gzip, bzip2, xz, zstd), ``-`` for standard input; several are
+        one rotation.
 
     Returns
     -------
@@ -81,7 +72,7 @@ class Reader:
     Parameters
     ----------
     *paths
-        Capture files, plain or compressed; several are one rotation and are read in order of time.
+        Capture files as for `read_capture`; several are one rotation and are read in order of time.
     capture
         Number of this capture point, for the column of that name.
 
@@ -160,6 +151,8 @@ class Account:
         self.files: list[CaptureFile] = []
         self.packets = 0
         self._spans: list[tuple[int, int]] = []
+        self._latest = np.empty(0, np.int64)  # time of the last packet that has one
+        self._steps_back, self._largest_step_back = 0, 0
         self._skips: dict[tuple[str, str], tuple[int, str]] = {}
 
     def skip(self, path: str, reason: str, where: str, count: int = 1) -> None:
@@ -173,18 +166,23 @@ class Account:
         valid = time[time != columns.NAT]
         if len(valid):
             self._spans.append((int(valid.min()), int(valid.max())))
+            steps = np.diff(valid, prepend=self._latest)
+            self._latest = valid[-1:]
+            self._steps_back += int((steps < 0).sum())
+            self._largest_step_back = max(self._largest_step_back, -int(steps.min(initial=0)))
         kinds = batch.frames[decoder.KIND, : batch.size]
-        for kind in np.unique(kinds[kinds != decoder.KEPT]):
-            self._skip_kind(file, batch, int(kind), np.flatnonzero(kinds == kind))
+        skipped = kinds[kinds != decoder.KEPT]
+        for kind in dict.fromkeys(skipped.tolist()):
+            self._skip_kind(file, batch, kind, np.flatnonzero(kinds == kind))
 
     def _skip_kind(self, file: CaptureFile, batch: Batch, kind: int, where: np.ndarray) -> None:
         if kind != decoder.LINK_UNKNOWN:
-            self.skip(file.path, _REASONS[kind], f"frame {batch.first + where[0] + 1}", len(where))
+            self.skip(file.path, names.reason(kind), f"frame {batch.first + where[0] + 1}", len(where))
             return
         links = np.array([i.link for i in file.interfaces])[batch.frames[decoder.INTERFACE, where]]
         for link in np.unique(links):
             own = where[links == link]
-            reason = f"link layer {linktypes.name(int(link))} is not read"
+            reason = f"link layer {names.link_type(int(link))} is not read"
             self.skip(file.path, reason, f"frame {batch.first + own[0] + 1}", len(own))
 
     def add_file(self, file: CaptureFile) -> None:
@@ -201,11 +199,13 @@ class Account:
         row: dict[str, object] = {
             "capture": number,
             "files": ", ".join(file.path for file in self.files),
-            "link_type": _listed(linktypes.name(i.link) for i in interfaces),
+            "link_type": _listed(names.link_type(i.link) for i in interfaces),
             "snap_length": min(snaps, default=None),
             "filter": _listed(i.filter for i in interfaces if i.filter),
             "dropped": sum(dropped) if dropped else None,
             "packets": self.packets,
+            "steps_back": self._steps_back,
+            "largest_step_back": self._largest_step_back / 10**9 if self._steps_back else None,
         }
         if self._spans:
             first, last = zip(*self._spans, strict=True)
@@ -248,5 +248,5 @@ def _unwrap(batch: Batch) -> None:
             frame[decoder.KIND] -= decoder.TUNNEL
 
 
-def _listed(names: Iterable[str]) -> str | None:
-    return ", ".join(dict.fromkeys(names)) or None
+def _listed(words: Iterable[str]) -> str | None:
+    return ", ".join(dict.fromkeys(words)) or None

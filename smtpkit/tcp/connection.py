@@ -9,7 +9,7 @@ import pandas as pd
 
 from smtpkit import tables
 from smtpkit.tcp.delivery import dead, sack, volume
-from smtpkit.tcp.ending import closing, reset
+from smtpkit.tcp.ending import INITIAL_TTL, closing, reset
 from smtpkit.tcp.related import related
 from smtpkit.tcp.timing import pauses
 from smtpkit.tcp.tracking import ACK, KEY, RST, SYN
@@ -21,7 +21,7 @@ _NEEDED = [
     *(*KEY, "file", "frame", "time", "src", "dst", "src_port", "dst_port", "direction", "ttl", "ip_id"),
     *("ip_len", "tcp_len", "flags", "window", "ack", "relative_seq", "relative_ack", "mss", "window_scale"),
     *("sack_permitted", "sack", "ts_value", "retransmission", "spurious_retransmission", "duplicate_ack"),
-    *("keep_alive", "zero_window_probe", "offload", "delivered"),
+    *("keep_alive", "zero_window_probe", "offload", "delivered", "checksum_offload"),
 ]
 
 
@@ -50,7 +50,7 @@ def connections(packets: pd.DataFrame) -> pd.DataFrame:
         file=("file", "first"),
         frame=("frame", "first"),
     )
-    found = found.join([_ends(tcp), _handshake(tcp)])
+    found = found.join([_ends(tcp), _handshake(tcp), _checksum_offload(tcp)])
     parts: list[pd.DataFrame | pd.Series] = [
         closing(tcp, found),
         reset(tcp),
@@ -122,6 +122,17 @@ def _handshake(tcp: pd.DataFrame) -> pd.DataFrame:
     return found
 
 
+def _checksum_offload(tcp: pd.DataFrame) -> pd.Series:
+    """Name the ends whose packets mostly have checksums left to the network card."""
+    index = pd.RangeIndex(tcp["connection"].iloc[-1] + 1, name="connection")
+    client, server = (
+        sent.groupby("connection")["checksum_offload"].mean().reindex(index, fill_value=0) > 0.5
+        for sent in (tcp[tcp["forward"]], tcp[~tcp["forward"]])
+    )
+    ends = np.select([client & server, client, server], ["both", "client", "server"], "")
+    return pd.Series(ends, index, dtype="string", name="checksum_offload").replace("", pd.NA)
+
+
 def _offers(syns: pd.DataFrame) -> pd.DataFrame:
     """Return what one side's SYNs say; options that the snap length cut off stay <NA>."""
     known = syns["sack_permitted"].notna()
@@ -135,8 +146,9 @@ def _offers(syns: pd.DataFrame) -> pd.DataFrame:
 def vantage(connections: pd.DataFrame) -> tuple[Any, Any]:
     """Tell where a capture was taken: at the client, the server, or between; <NA> if undecided.
 
-    The handshake tells: near the client nearly all of the initial RTT lies between SYN and SYN-ACK, near the
-    server next to nothing.
+    Packets whose checksum is left to the network card are seen on the host that sends them, and nowhere else.
+    Else the handshake tells: near the client nearly all of the initial RTT lies between SYN and SYN-ACK, near
+    the server next to nothing. Else the TTL: no router has counted down that of the end which is near.
 
     Parameters
     ----------
@@ -148,10 +160,25 @@ def vantage(connections: pd.DataFrame) -> tuple[Any, Any]:
     tuple
         client, server, between or <NA>; and why, in a sentence.
     """
+    local = set(connections["checksum_offload"].dropna())
+    if local in ({"client"}, {"server"}):
+        place = local.pop()
+        return place, f"the {place}'s packets have checksums that its network card is to fill in"
     known = connections.dropna(subset=["syn_rtt", "initial_rtt"])
     known = known[known["initial_rtt"] >= SHORTEST_RTT]
     if known.empty:
-        return pd.NA, "no handshake with a round trip long enough to tell is in the capture"
+        return _vantage_by_ttl(connections)
     share = float((known["syn_rtt"] / known["initial_rtt"]).median())
     place = "client" if share > 0.8 else "server" if share < 0.2 else "between"
     return place, f"{share:.0%} of the round trip lies between SYN and SYN-ACK ({len(known)} handshakes)"
+
+
+def _vantage_by_ttl(connections: pd.DataFrame) -> tuple[Any, Any]:
+    near = {end: connections[f"ttl_{end}"].dropna().isin(INITIAL_TTL) for end in ("client", "server")}
+    seen = all(len(initial) for initial in near.values())
+    places = [end for end, initial in near.items() if initial.all()]
+    if seen and len(places) == 1 and not all(near[end].any() for end in near):
+        return places[
+            0
+        ], f"no router has counted down the TTL of the {places[0]}'s packets, unlike the other's"
+    return pd.NA, "no handshake with a round trip long enough to tell is in the capture"

@@ -7,7 +7,7 @@ import pandas as pd
 
 from smtpkit.tcp.tracking import ACK, FIN, RST, SECOND, stall_threshold
 
-INITIAL_TTL = np.array([64, 128, 255])  # what systems begin with; one host may begin a RST with another
+INITIAL_TTL = (64, 128, 255)  # what systems send with; a RST perhaps with another than data
 NEAR_ID = 1024  # further on than this from the packet before, an identification is out of sequence
 
 
@@ -100,7 +100,8 @@ def reset(tcp: pd.DataFrame) -> pd.DataFrame:
     """
     is_rst = tcp["flags"] & RST > 0
     host = ["connection", "forward"]
-    tcp = tcp.assign(hops=INITIAL_TTL[np.searchsorted(INITIAL_TTL, tcp["ttl"])] - tcp["ttl"])
+    initial = np.array(INITIAL_TTL)
+    tcp = tcp.assign(hops=initial[np.searchsorted(initial, tcp["ttl"])] - tcp["ttl"])
     own, resets = tcp[~is_rst], tcp[is_rst].reset_index(drop=True)
     unlike = {
         name: ~pd.MultiIndex.from_frame(resets[[*host, name]]).isin(

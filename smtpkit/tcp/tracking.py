@@ -16,6 +16,9 @@ FIN, SYN, RST, ACK = 0x01, 0x02, 0x04, 0x10
 SECOND = 1_000_000_000
 FAST_RETRANSMISSION_WITHIN = 20_000_000  # ns after the last duplicate ACK, as in Wireshark
 OUT_OF_ORDER_WITHIN = 3_000_000  # ns, as in Wireshark where the RTT is unknown
+SAME_PACKET_WITHIN = 10_000_000  # ns; the network repeats packets too, but later
+SAME_WITHOUT_ID_WITHIN = 1_000_000  # ns; without an identification (RFC 6864) only so close
+SAME_BARE_ACK_WITHIN = 50_000  # ns; and a bare ACK only where what tells more was captured twice
 MOST_IN_FLIGHT = 4_000  # copies followed at a time: a window of 6 MB; of more the oldest stay undecided
 KEY = ["capture", "stream"]
 _NUMBERS = ("forward", "relative_seq", "relative_ack", "delivered")
@@ -35,6 +38,9 @@ class Packet(NamedTuple):
     flags: int
     window: int
     tcp_len: int
+    ttl: int
+    ip_id: int | None
+    ts_value: int | None
     window_scale: int | None
     sack: str | None
     options_cut: bool
@@ -141,7 +147,7 @@ def connections_of(packets: pd.DataFrame) -> Iterator[list[Packet]]:
     tcp, rows = tcp.iloc[order], rows[order]
     sources = zip(tcp["src"].astype(object), values(tcp["src_port"]), strict=True)
     targets = zip(tcp["dst"].astype(object), values(tcp["dst_port"]), strict=True)
-    columns = ("seq", "ack", "flags", "window", "tcp_len", "window_scale", "sack")
+    columns = ("seq", "ack", "flags", "window", "tcp_len", "ttl", "ip_id", "ts_value", "window_scale", "sack")
     times = tcp["time"].astype("int64").tolist()
     rest = [*(values(tcp[c]) for c in columns), options_cut(tcp).tolist()]
     fields = zip(rows.tolist(), times, sources, targets, *rest, strict=True)
@@ -177,6 +183,7 @@ def _client(connection: list[Packet]) -> tuple[str, int]:
 
 def _analyse(connection: list[Packet], numbers: dict[str, np.ndarray], flags: dict[str, np.ndarray]) -> None:
     """Fill in the rows of one connection."""
+    connection = list(_once(connection, flags["captured_twice"]))
     client, ends = _client(connection), {True: Sender(), False: Sender()}
     rtt = initial_rtt(connection)
     for packet in connection:
@@ -194,6 +201,33 @@ def _analyse(connection: list[Packet], numbers: dict[str, np.ndarray], flags: di
         _remember(packet, me, seq, ack)
     for sender in ends.values():
         _close(sender, connection[-1].time, rtt, numbers["delivered"])
+
+
+def _once(connection: list[Packet], captured_twice: np.ndarray) -> Iterator[Packet]:
+    """Yield each packet once, and mark those that were captured again (`any`, bridge, VLAN, SPAN, router)."""
+    recent: dict[tuple[Any, ...], Packet] = {}
+    copies = False
+    for packet in connection:
+        # All that a sender makes anew when it sends a segment again is the identification.
+        header = packet.seq, packet.ack, packet.flags, packet.window, packet.tcp_len
+        key = (packet.src, packet.ip_id, packet.ts_value, packet.sack, *header)
+        before = recent.get(key)
+        if before is not None and abs(packet.time - before.time) <= _same_within(before, packet, copies):
+            captured_twice[packet.row] = copies = True
+            continue
+        recent[key] = packet
+        if len(recent) > MOST_IN_FLIGHT:
+            del recent[next(iter(recent))]
+        yield packet
+
+
+def _same_within(before: Packet, packet: Packet, copies: bool) -> int:
+    """Return how far apart two packets that are alike may be and still be one."""
+    if packet.ip_id:
+        return SAME_PACKET_WITHIN
+    if packet.tcp_len or packet.flags & (SYN | FIN | RST) or packet.ttl == before.ttl - 1:
+        return SAME_WITHOUT_ID_WITHIN
+    return SAME_BARE_ACK_WITHIN if copies else -1
 
 
 def initial_rtt(connection: list[Packet]) -> int | None:
@@ -261,12 +295,13 @@ def _repetition(packet: Packet, me: Sender, other: Sender, seq: int, rtt: int | 
         yield from ("retransmission", "fast_retransmission")
         return
     close = packet.time - me.next_seq_time < (rtt or OUT_OF_ORDER_WITHIN)
-    seen = not packet.tcp_len or any(copy.start <= seq and end <= copy.end for copy in me.flight)
+    acknowledged = bool(packet.tcp_len) and 0 <= end <= other.ack
+    seen = acknowledged or not packet.tcp_len or any(c.start <= seq and end <= c.end for c in me.flight)
     if close and me.next_seq != end and not seen:
         yield "out_of_order"
     else:
         yield "retransmission"
-        if packet.tcp_len and 0 <= end <= other.ack:
+        if acknowledged:
             yield "spurious_retransmission"
 
 
