@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import islice, pairwise
 from statistics import median, mode
 from typing import Any, NamedTuple
@@ -11,9 +11,20 @@ import numpy as np
 import pandas as pd
 
 from smtpkit import tables
-from smtpkit.tcp.tracking import FIN, KEY, RST, SECOND, SYN, options_cut, stall_threshold, values
+from smtpkit.tcp.tracking import (
+    FIN,
+    KEY,
+    RST,
+    SECOND,
+    SYN,
+    duplicates,
+    options_cut,
+    stall_threshold,
+    values,
+)
 
 TIMES = 3  # repeats of one segment that are no accident
+MOST_SIZES = 8  # different sizes of one segment that are listed
 MOST_STALLS = 200  # of one connection: after so many the next one tells nothing new
 
 
@@ -28,6 +39,7 @@ class Seen(NamedTuple):
     tcp_len: int
     flags: int
     header_seq: int
+    header_ack: int
     ip_len: int
     window: int
     window_scale: int | None
@@ -83,15 +95,10 @@ def stalls(packets: pd.DataFrame, captures: pd.DataFrame | None = None) -> pd.Da
 
 
 def _seen(tcp: pd.DataFrame) -> list[Seen]:
-    names = ["relative_seq", "relative_ack", "tcp_len", "flags", "seq", "ip_len", "window", "window_scale"]
-    names += [
-        "sack_permitted",
-        "sack",
-        "retransmission",
-        "duplicate_ack",
-        "offload",
-        "delivered",
-        "options_cut",
+    names = [
+        *("relative_seq", "relative_ack", "tcp_len", "flags", "seq", "ack", "ip_len", "window"),
+        *("window_scale", "sack_permitted", "sack", "retransmission", "duplicate_ack", "offload"),
+        *("delivered", "options_cut"),
     ]
     columns = (values(column) for _, column in tcp.assign(options_cut=options_cut(tcp))[names].items())
     forward = (tcp["direction"] == "forward").tolist()
@@ -181,12 +188,42 @@ def _stall(connection: list[Seen], silence: Silence) -> dict[str, Any]:
         "missing": missing,
         "gap": min([p.seq for p in beyond] + [silence.sent_end]) - silence.una if missing else pd.NA,
         **_repeats(copies),
+        "delivered_before": _largest(p for p in data if p.time < silence.start and p.delivered),
         "peer_packets": sum(p.time <= silence.end for p in answers),
         **_passed(connection, copies, beyond, [p for p in answers if p.time < silence.end]),
         "repeated_reply": _repeated_replies(other, silence),
+        "duplicate_sacks": sum(map(_duplicate_sack, (p for p in answers if p.time <= silence.end))),
+        "reply_duplicate_sacks": sum(
+            _duplicate_sack(p) for p in mine if silence.progress < p.time <= silence.end
+        ),
         "window": _window(other, silence),
         "ended_by": "acknowledgment" if silence.acknowledged else _given_up(answers),
+        **_closed(connection, silence),
     }
+
+
+def _largest(packets: Iterable[Seen]) -> Any:
+    return max((p.ip_len for p in packets if not p.offload), default=pd.NA)
+
+
+def _duplicate_sack(packet: Seen) -> bool:
+    """Say whether the first SACK block reports what had arrived before (RFC 2883 4)."""
+    if not packet.sack or packet.ack is None:
+        return False
+    blocks = [
+        tuple((int(edge) - packet.header_ack + 2**31) % 2**32 - 2**31 for edge in block.split("-"))
+        for block in packet.sack.split()
+    ]
+    return bool(duplicates([(left, right) for left, right in blocks], 0))
+
+
+def _closed(connection: list[Seen], silence: Silence) -> dict[str, Any]:
+    """Return who closed since the stall began, and when."""
+    for packet in connection:
+        if silence.start <= packet.time <= silence.end and packet.flags & (FIN | RST):
+            time = pd.Timestamp(packet.time, tz="UTC")
+            return {"given_up_by": "client" if packet.forward else "server", "given_up_at": time}
+    return {}
 
 
 def _repeats(copies: list[Seen]) -> dict[str, Any]:
@@ -198,6 +235,7 @@ def _repeats(copies: list[Seen]) -> dict[str, Any]:
         "repeats": max(len(copies) - 1, 0),
         "repeat_ip_len": mode(sizes) if sizes else pd.NA,
         "smallest_repeat_ip_len": min(sizes) if sizes else pd.NA,
+        "sizes_tried": " ".join(map(str, islice(dict.fromkeys(sizes), MOST_SIZES))) or pd.NA,
         "first_interval": gaps[0] if gaps else pd.NA,
         "last_interval": gaps[-1] if gaps else pd.NA,
         "backoff": median(ratios) if ratios else pd.NA,
@@ -213,7 +251,7 @@ def _passed(
     cuts options off hides both. In a capture behind the loss, what is there has arrived.
     """
     if not copies:
-        return {"passed": len(beyond)}
+        return {"passed": len(beyond), "largest_passed": _largest(beyond)}
     agreed = [bool(p.sack_permitted) for p in connection if p.flags & SYN]
     sizes = [p.ip_len for p in copies if not p.offload]
     smaller = {p.seq: p for p in beyond if sizes and p.ip_len < min(sizes)}
@@ -223,7 +261,9 @@ def _passed(
         lost = [p for p in smaller.values() if not (p.delivered and reports)]
     else:
         lost = list(smaller.values())[len(reports) :]
-    found = {"passed": len(smaller) - len(lost)}
+    in_vain = {p.packet for p in lost}
+    passed = [p for p in smaller.values() if p.packet not in in_vain]
+    found = {"passed": len(passed), "largest_passed": _largest(passed)}
     if len(agreed) < 2 or any(p.options_cut for p in connection):
         return found
     return found | {

@@ -333,7 +333,7 @@ def _acknowledge(sender: Sender, packet: Packet, ack: int, rtt: int | None, deli
             delivered[sender.flight.popleft().row] = True
         return
     blocks = _blocks(sender, packet)
-    for start, end in _duplicates(blocks, ack):
+    for start, end in duplicates(blocks, ack):
         _doubt(sender, start, end, delivered)
     answered = [
         copy
@@ -358,7 +358,7 @@ def _blocks(sender: Sender, packet: Packet) -> list[tuple[int, int]]:
     return [(left, right) for left, right in edges]
 
 
-def _duplicates(blocks: list[tuple[int, int]], ack: int) -> list[tuple[int, int]]:
+def duplicates(blocks: list[tuple[int, int]], ack: int) -> list[tuple[int, int]]:
     """Return the D-SACK block, if the first one is that (RFC 2883 4)."""
     if not blocks:
         return []
