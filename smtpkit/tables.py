@@ -221,9 +221,9 @@ TABLES: dict[str, tuple[Column, ...]] = {
         Column(
             "bytes_in_flight",
             "Int32",
-            "sent and not acknowledged when this data packet was",
+            "sent, up to this data packet, and not yet acknowledged cumulatively",
             "byte",
-            "tcp.analysis.bytes_in_flight",
+            "RFC 5681 2: FlightSize",
         ),
         Column(
             "ack_rtt",

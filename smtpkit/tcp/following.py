@@ -34,8 +34,8 @@ ZERO_WINDOW_PROBE, WINDOW_FULL, BEYOND_UNSCALED_WINDOW, KEEP_ALIVE = 256, 512, 1
 # towards it. CONTIGUOUS is NEXT up to the first byte that was not captured. What is in flight lies from HEAD
 # to TAIL in `flight`; LOST copies were found to be lost.
 BASE, NEAR, NEXT, NEXT_TIME, CONTIGUOUS, LAST_ACK, LAST_ACK_TIME, LAST_WINDOW, LAST_SCALE = range(9)
-DUPLICATES, PROBE, REPEATED, HEAD, TAIL, LOST = range(9, 15)
-SIDE = 15
+DUPLICATES, PROBE, REPEATED, HEAD, TAIL, LOST, CLOSED = range(9, 16)
+SIDE = 16
 
 ROW, SENT, START, END = COPY = range(4)  # the rows of `flight` and `lost`: sendings of a range of bytes
 MOST_IN_FLIGHT = 4_000  # copies followed at a time: a window of 6 MB; of more the oldest stay undecided
@@ -79,7 +79,8 @@ def connection(packets, first, end, edges, found, sides, flight, lost, blocks):
         found[MARKS, i] = judge(packets, i, sides, me, other, flight, seq, ack, rtt)
         remember(packets, i, sides, me, flight, seq, ack)
         if packets[TCP_LEN, i] and sides[other, LAST_ACK] >= 0:
-            found[IN_FLIGHT, i] = max(sides[me, NEXT] - sides[other, LAST_ACK], 0)
+            sent = sides[me, NEXT] - sides[me, CLOSED]  # a FIN is no byte
+            found[IN_FLIGHT, i] = max(sent - sides[other, LAST_ACK], 0)
     for side in range(2):
         close(sides, side, flight, packets[TIME, end - 1], rtt, found)
 
@@ -214,6 +215,8 @@ def remember(packets, i, sides, me, flight, seq, ack):
     if sides[me, PROBE] != ZERO_WINDOW_PROBE and not flags & RST:
         if sides[me, CONTIGUOUS] == ABSENT or seq == sides[me, CONTIGUOUS]:
             sides[me, CONTIGUOUS] = max(end, following)
+        if flags & FIN:
+            sides[me, CLOSED] = 1
         if following == ABSENT or end > following:
             sides[me, NEXT] = end
             sides[me, NEXT_TIME] = packets[TIME, i]
