@@ -31,7 +31,7 @@ fuzz: .venv
 
 # Needs root, and Debian's exim4-daemon-heavy, tcpdump and ethtool.
 samples:
-	$(PYTHON) -m lab pmtu-black-hole -o data/samples/pmtu-black-hole
+	$(PYTHON) -m lab -o data/samples
 
 # New versions of everything, with hashes; the index that is asked leaves no trace.
 lock: .venv

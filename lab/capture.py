@@ -1,4 +1,4 @@
-"""tcpdump in a namespace."""
+"""tcpdump, or dumpcap for pcapng, in a namespace."""
 
 import re
 import signal
@@ -21,26 +21,35 @@ class Point:
     filter: str = FILTER
     snap_length: int = 262144
     link_type: str | None = None
+    nanoseconds: bool = False
+    file: str = "capture.pcap"  # compressed if it ends in .gz; .pcapng is written by dumpcap
 
 
 class Capture:
-    """A running tcpdump, from construction until `stop`."""
+    """A running capture, from construction until `stop`."""
 
     def __init__(self, network: Network, point: Point, file: Path) -> None:
         link_type = ("-y", point.link_type) if point.link_type else ()
-        words = ("tcpdump", "-n", "-i", point.interface, "-s", point.snap_length, *link_type,
-                 "-B", 8192, "-Z", "root", "-w", file, point.filter)  # fmt: skip
-        command = network.command(point.role, *words)
-        self.process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+        common = ("-i", point.interface, "-s", point.snap_length, *link_type, "-w", file)
+        if ".pcapng" in point.file:
+            words = ("dumpcap", "-q", *common, "-f", point.filter)
+        else:
+            precision = ("--time-stamp-precision=nano",) if point.nanoseconds else ()
+            words = ("tcpdump", "-n", *common, *precision, "-B", 8192, "-Z", "root", point.filter)
+        self.process = subprocess.Popen(
+            network.command(point.role, *words), stderr=subprocess.PIPE, text=True
+        )
         assert self.process.stderr
         said = ""
-        while "listening on" not in said:
+        while not re.search("listening on|^File:", said):
             if self.process.poll() is not None:
-                raise RuntimeError(f"tcpdump did not start on {point.interface} of {point.role}: {said}")
+                raise RuntimeError(f"no capture on {point.interface} of {point.role}: {said}")
             said = self.process.stderr.readline()
 
     def stop(self) -> int:
         """End the capture; the number of packets that it missed."""
         self.process.send_signal(signal.SIGINT)
         _, rest = self.process.communicate()
-        return sum(map(int, re.findall(r"(\d+) packets? dropped", rest)))
+        tcpdump = re.findall(r"(\d+) packets? dropped", rest)
+        dumpcap = re.findall(r"received/dropped on interface .*: \d+/(\d+)", rest)
+        return sum(map(int, tcpdump + dumpcap))

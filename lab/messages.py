@@ -1,7 +1,8 @@
-"""Readable messages of wanted sizes, from a seed."""
+"""Readable messages of wanted sizes and oddities, from a seed."""
 
 import random
 import textwrap
+from dataclasses import dataclass
 from email.utils import formatdate
 
 WORDS = """\
@@ -21,11 +22,19 @@ visit volume wagon water weather weekend west while window winter within wooden 
 SUBJECTS = """Minutes of the last meeting|Order confirmation|Your booking|Draft of the programme|Price list|
 Travel plan|Re: the new building|Report for this quarter|Address list|Answers to your questions|Choir dates|
 Text for the leaflet|Re: invoice|Chapter two|Notes from the visit|Inventory""".replace("\n", "").split("|")
-LINE = 72
 
 
-def compose(rng: random.Random, sender: str, recipients: list[str], size: int) -> bytes:
-    """Write a message of `size` octets, its line ends counted as CRLF."""
+@dataclass(frozen=True)
+class Body:
+    """What the text of a message is like."""
+
+    line: int = 72  # octets of its longest lines, without CRLF
+    holds: bytes = b""  # put in once
+    place: float = 0.6  # where: 0 is the begin, 1 the end of the last line
+
+
+def compose(rng: random.Random, sender: str, recipients: list[str], size: int, body: Body) -> bytes:
+    """Write a message of exactly `size` octets, its line ends counted as CRLF."""
     header = (
         f"Date: {formatdate()}\r\n"
         f"From: {sender}\r\n"
@@ -33,15 +42,21 @@ def compose(rng: random.Random, sender: str, recipients: list[str], size: int) -
         f"Subject: {rng.choice(SUBJECTS)}\r\n"
         f"Message-ID: <{rng.randrange(16**12):012x}@{sender.partition('@')[2]}>\r\n"
         "\r\n"
-    )
-    return (header + _text(rng, size - len(header))).encode()
+    ).encode()
+    text = _text(rng, size - len(header) - len(body.holds), body.line).encode()
+    at = len(text) - len("\r\n")
+    if body.place < 1:  # within a line
+        at = text.rfind(b" ", 0, max(2, int(at * body.place)))
+    return header + text[:at] + body.holds + text[at:]
 
 
-def _text(rng: random.Random, size: int) -> str:
+def _text(rng: random.Random, size: int, line: int) -> str:
+    """Write sentences, and fill the last line up."""
     sentences: list[str] = []
     length = 0
     while length < size:
         sentences.append(" ".join(rng.choices(WORDS.split(), k=rng.randint(5, 14))).capitalize() + ".")
         length += len(sentences[-1])
-    lines = textwrap.wrap(" ".join(sentences), LINE)
-    return "\r\n".join(lines)[: max(0, size - 2)].rstrip() + "\r\n"
+    text = "\r\n".join(textwrap.wrap(" ".join(sentences), line, break_on_hyphens=False))
+    text = text[: size - 4].rstrip()
+    return text + " " + "." * (size - len(text) - 3) + "\r\n"

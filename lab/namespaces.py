@@ -34,6 +34,11 @@ class Host:
         return ipaddress.ip_address(self.address).version
 
     @property
+    def packed(self) -> bytes:
+        """The address in network order."""
+        return ipaddress.ip_address(self.address).packed
+
+    @property
     def prefix(self) -> int:
         """Length of the network's prefix [bit]."""
         return 24 if self.version == 4 else 64
@@ -46,7 +51,7 @@ class Host:
     @property
     def mac(self) -> str:
         """A locally administered address that ends in the IP address."""
-        return "02:00:" + ipaddress.ip_address(self.address).packed[-4:].hex(":")
+        return "02:00:" + self.packed[-4:].hex(":")
 
     @property
     def gateway(self) -> str:

@@ -1,48 +1,79 @@
-"""What makes an incident: who sends what where, over which ways, and what must come of it."""
+"""What makes an incident: who sends what where, over which path, and what must come of it."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from lab.capture import Point
 from lab.mail import Settings
+from lab.messages import Body
 from lab.namespaces import Host
-from lab.router import Way
+from lab.router import Path
+from lab.server import Behaviour
 
-Hosts = tuple[Host, Host, Host]  # sender, broken peer, healthy peer
+if TYPE_CHECKING:
+    from lab.run import Result, Sent
+
+# What must be seen on the wire and in the log; yields what is wrong.
+Claim = Callable[["Result", "Fault"], Iterator[str]]
+
+
+@dataclass(frozen=True)
+class Mail:
+    """A message to send."""
+
+    size: int  # octets of data, with CRLF and without the final dot
+    to: tuple[str, ...] = ("broken",)  # roles of the peers
+    body: Body = field(default_factory=Body)
+    by: str = "sender"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fault:
+    """What is wrong, as the label will have it; for a control, what only looks wrong."""
+
+    cause: str
+    shows: tuple[Claim, ...]
+    hits: Callable[["Sent"], bool] | None = None  # which messages must fail; None: as chance will have it
+    client: str = "sender"
+    peer: str = "broken"
+    direction: str | None = None
+    params: Mapping[str, object] = field(default_factory=dict)
+    severity: str = "error"
+
+
+@dataclass(frozen=True)
+class Log:
+    """A main log that is kept."""
+
+    role: str = "sender"
+    file: str = "mainlog"  # compressed if it ends in .gz
 
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """One incident: hosts, ways, Exims, messages, capture, and what must have happened."""
+    """One incident: hosts, paths, mail servers, messages, what is kept, and what must have happened."""
 
     seed: int
+    title: str  # what the postmaster sees
     story: str
-    hosts: Hosts
-    forward: Way  # sender to broken peer
-    reverse: Way  # broken peer to sender
-    other: Way  # between sender and healthy peer, both ways
-    exims: Mapping[str, Settings]  # by role
-    to_broken: tuple[int, ...]  # sizes of the messages, octets on the wire
-    to_healthy: tuple[int, ...]
-    to_both: tuple[int, ...] = ()
+    hosts: tuple[Host, ...]
+    paths: Mapping[tuple[str, str], Path]  # by the roles at their ends
+    servers: Mapping[str, Settings | Behaviour]  # by role: an Exim, or a small server
+    mails: tuple[Mail, ...]
     gap: float = 0.5  # mean time between messages [s]
+    together: bool = False  # queue all first, and deliver them in a queue run, over shared connections
     queue_runs: int = 0  # after the first deliveries
+    rest: float = 0.0  # before each of these queue runs [s]
     pings: bool = True  # the sender pings the broken peer meanwhile
-    tail: float = 30.0  # the capture goes on after the last delivery [s]
-    capture: Point
-    log: str = "sender"  # the host whose log is kept
-    cause: str | None  # None: a healthy control
-    direction: str | None = None
-    acceptable: tuple[str, ...] = ()
-    stuck: bool = True  # packets above the path MTU are repeated
-    icmp_seen: bool = False  # "packet too big" reaches the sender's interface
+    tail: float = 30.0  # the captures go on after the last delivery [s]
+    captures: tuple[Point, ...] = (Point(),)
+    logs: tuple[Log, ...] = (Log(),)
+    messages: bool = False  # keep the messages, too
+    faults: tuple[Fault, ...] = ()
+    looks_like: Fault | None = None  # a healthy control, and whom it could wrongly accuse of what
+    acceptable: tuple[str, ...] = ()  # causes that the evidence admits, if more than that of the faults
 
-    @property
-    def ways(self) -> dict[tuple[str, str], Way]:
-        """The router's ways, by where from and where to."""
-        return {
-            ("sender", "broken"): self.forward,
-            ("broken", "sender"): self.reverse,
-            ("sender", "healthy"): self.other,
-            ("healthy", "sender"): self.other,
-        }
+    def host(self, role: str) -> Host:
+        """Find a host."""
+        return next(host for host in self.hosts if host.role == role)

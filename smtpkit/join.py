@@ -134,7 +134,7 @@ def join(
 
 
 def _copies(connections: pd.DataFrame) -> pd.Series:
-    """Number the connections so that those which two captures hold of one have one number."""
+    """Give each connection a number, the same where two captures hold it."""
     ends = ["client", "client_port", "server", "server_port"]
     connections = connections.sort_values("start")
     turn = connections.groupby(["capture", *ends], dropna=False).cumcount()

@@ -161,11 +161,11 @@ def test_an_empty_figure_is_a_sentence():
 
 def test_attempts_have_times_ends_sizes_and_no_text_of_replies(incident):
     shown = show.attempts(incident)
-    # mainlog line 85 and packet 12 of the capture, read by eye and by tshark
-    (row,) = [line for line in repr(shown).splitlines() if "1xV9zI-0002tG-3B" in line]
+    # mainlog lines 3, 85 and 86 and packet 10 of the capture, read by eye and by tshark
+    (row,) = [line for line in repr(shown).splitlines() if "1xVDNG-00068A-08" in line]
     assert row == (
-        "2026-11-22 16:00:46 25.0 1xV9zI-0002tG-3B 192.0.2.10:57968 198.51.100.25:25 "
-        "deferred end of data timeout 16750 17000 101 0 by message id mainlog 85"
+        "2026-11-22 19:37:43 25.0 1xVDNG-00068A-08 192.0.2.10:58482 198.51.100.25:25 "
+        "deferred end of data timeout 16753 17003 101 0 by message id mainlog 85"
     )
 
 
