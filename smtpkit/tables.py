@@ -218,6 +218,20 @@ TABLES: dict[str, tuple[Column, ...]] = {
         Column("keep_alive", "bool", "0 or 1 byte before the next sequence number", source="tcp.analysis"),
         Column("offload", "bool", "longer than the MSS allows: segmentation offload joined several packets"),
         Column("delivered", "boolean", "this very copy was acknowledged (ACK or SACK); <NA> if undecidable"),
+        Column(
+            "bytes_in_flight",
+            "Int32",
+            "sent, up to this data packet, and not yet acknowledged cumulatively",
+            "byte",
+            "RFC 5681 2: FlightSize",
+        ),
+        Column(
+            "ack_rtt",
+            "Float32",
+            "from the data that this packet acknowledges to here; <NA> where data in flight was sent twice",
+            "s",
+            "RFC 6298 3",
+        ),
     ),
     "connections": (
         *_CONNECTION,

@@ -10,9 +10,10 @@ import pandas as pd
 from smtpkit import tables
 from smtpkit.tcp.delivery import dead, sack, volume
 from smtpkit.tcp.ending import INITIAL_TTL, closing, reset
+from smtpkit.tcp.following import FLAG_ACK, RST, SYN
 from smtpkit.tcp.related import related
 from smtpkit.tcp.timing import pauses
-from smtpkit.tcp.tracking import ACK, KEY, RST, SYN
+from smtpkit.tcp.tracking import KEY
 from smtpkit.tcp.window import first_lost, zero_window
 
 SHORTEST_RTT = 0.0005  # s; below, the hosts' own delays decide
@@ -76,6 +77,7 @@ def whole(packets: pd.DataFrame) -> pd.DataFrame:
         forward=(tcp["direction"] == "forward").astype(bool),
         relative_ack=tcp["relative_ack"].fillna(-1),
     )
+    tcp = tcp.drop(columns="direction").astype({"sack": object})  # pandas picks rows of text slowly
     tcp = tcp.astype(dict.fromkeys(("relative_seq", "relative_ack", "tcp_len", "flags", "window"), "int64"))
     return tcp.sort_values("connection", kind="stable", ignore_index=True)
 
@@ -95,7 +97,7 @@ def _ends(tcp: pd.DataFrame) -> pd.DataFrame:
 
 def _handshake(tcp: pd.DataFrame) -> pd.DataFrame:
     """Return how the handshake went, what both ends offered in it, and its times (RFC 9293 3.5)."""
-    is_syn, is_ack = tcp["flags"] & SYN > 0, tcp["flags"] & ACK > 0
+    is_syn, is_ack = tcp["flags"] & SYN > 0, tcp["flags"] & FLAG_ACK > 0
     syn, syn_ack = _offers(tcp[is_syn & ~is_ack]), _offers(tcp[is_syn & is_ack])
     client_ack = tcp[~is_syn & is_ack & tcp["forward"]].drop_duplicates("connection").set_index("connection")
     refused = tcp.loc[(tcp["flags"] & RST > 0) & ~tcp["forward"], "connection"]

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from smtpkit.tcp.tracking import ACK, FIN, RST, SECOND, SYN, stall_threshold
+from smtpkit.tcp.following import FIN, FLAG_ACK, RST, SECOND, SYN, stall_threshold
+from smtpkit.tcp.tracking import sack_edges
 
 
 def volume(tcp: pd.DataFrame, direction: str) -> pd.DataFrame:
@@ -20,7 +21,7 @@ def volume(tcp: pd.DataFrame, direction: str) -> pd.DataFrame:
     """
     forward = direction == "forward"
     sent = tcp[(tcp["forward"] == forward) & (tcp["flags"] & (SYN | RST) == 0)]
-    back = tcp[(tcp["forward"] != forward) & (tcp["flags"] & ACK > 0)]
+    back = tcp[(tcp["forward"] != forward) & (tcp["flags"] & FLAG_ACK > 0)]
     key, reach = sent["connection"], sent["relative_seq"] + sent["tcp_len"]
     acked = back.groupby("connection")["relative_ack"].max()
     # An acknowledgment of the FIN counts one more than there are bytes.
@@ -54,7 +55,7 @@ def sack(tcp: pd.DataFrame, connections: pd.DataFrame) -> pd.DataFrame:
     connections : DataFrame
         `handshake` by connection: without it the first byte is not known.
     """
-    rows = tcp[tcp["sack"].notna() & (tcp["sack"] != "") & (tcp["flags"] & ACK > 0)]
+    rows = tcp[tcp["sack"].notna() & (tcp["sack"] != "") & (tcp["flags"] & FLAG_ACK > 0)]
     outside = _edges_outside(rows, _reach(tcp), connections["handshake"] != "unseen")
     first = rows[outside.fillna(False).astype(bool)].drop_duplicates("connection").set_index("connection")
     found = pd.DataFrame({"sacks": rows.groupby("connection").size()}, index=connections.index)
@@ -79,11 +80,12 @@ def _length(tcp: pd.DataFrame) -> pd.Series:
 
 def _edges_outside(rows: pd.DataFrame, reach: pd.Series, begun: pd.Series) -> pd.Series:
     """Say which packets have a SACK edge that the other side never sent; <NA> if it was not captured."""
-    counts = rows["sack"].str.count("-").to_numpy("int64")
-    edges = np.array(" ".join(rows["sack"]).replace("-", " ").split(), dtype="int64")
-    of_edge = np.repeat(np.arange(len(rows)), 2 * counts)
-    away = (edges - rows["ack"].to_numpy("int64")[of_edge] + 2**31) % 2**32 - 2**31
-    relative = pd.Series(rows["relative_ack"].to_numpy()[of_edge] + away).groupby(of_edge).agg(["min", "max"])
+    edges, counts = sack_edges(rows["sack"].astype("string"))
+    of_block = np.repeat(np.arange(len(rows)), counts)
+    away = (edges - rows["ack"].to_numpy("int64")[of_block] + 2**31) % 2**32 - 2**31
+    blocks = pd.DataFrame((rows["relative_ack"].to_numpy()[of_block] + away).T, columns=["left", "right"])
+    relative = pd.DataFrame({"min": blocks.min(axis=1), "max": blocks.max(axis=1)})
+    relative = relative.groupby(of_block).agg({"min": "min", "max": "max"})
     other = pd.MultiIndex.from_arrays([rows["connection"], ~rows["forward"]])
     end = pd.Series(reach.reindex(other).to_numpy(), rows.index)
     low, high = (pd.Series(relative[name].to_numpy(), rows.index) for name in ("min", "max"))
@@ -115,7 +117,7 @@ def dead(tcp: pd.DataFrame, connections: pd.DataFrame) -> pd.DataFrame:
     lasted = (connections["end"] - since).dt.total_seconds() * SECOND
     rtt = connections["initial_rtt"].reindex(lasted.index)
     patience = rtt.map(lambda rtt: stall_threshold(round(rtt * SECOND)), na_action="ignore")
-    too_short = lasted < patience.fillna(stall_threshold(None))
+    too_short = lasted < patience.fillna(stall_threshold(0))
     one_sided = tcp.groupby("connection")["forward"].nunique() < 2
     unknown = one_sided | too_short.reindex(one_sided.index, fill_value=False)
     found = pd.DataFrame({"dead_from": since.reindex(connections.index).mask(unknown)})
@@ -134,7 +136,7 @@ def _known_arrivals(tcp: pd.DataFrame) -> pd.Series:
     length, connection = _length(tcp), tcp["connection"]
     row = pd.Series(np.arange(len(tcp)), tcp.index)
     probe = tcp["keep_alive"] | tcp["zero_window_probe"]
-    answers = ((tcp["flags"] & ACK > 0) & (length == 0) & ~probe) | (tcp["flags"] & RST > 0)
+    answers = ((tcp["flags"] & FLAG_ACK > 0) & (length == 0) & ~probe) | (tcp["flags"] & RST > 0)
     arrived = tcp["delivered"].fillna(False).astype(bool)
     for forward in (True, False):
         mine = tcp["forward"] == forward

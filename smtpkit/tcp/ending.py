@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from smtpkit.tcp.tracking import ACK, FIN, RST, SECOND, stall_threshold
+from smtpkit.tcp.following import FIN, FLAG_ACK, RST, SECOND, stall_threshold
 
 INITIAL_TTL = (64, 128, 255)  # what systems send with; a RST perhaps with another than data
 NEAR_ID = 1024  # further on than this from the packet before, an identification is out of sequence
@@ -55,7 +55,7 @@ def _closed_by(ends: pd.DataFrame, connections: pd.DataFrame) -> pd.DataFrame:
         .reindex(both.index)
         .map(lambda rtt: stall_threshold(round(rtt * SECOND)), na_action="ignore")
     )
-    patience = pd.to_timedelta(patience.fillna(stall_threshold(None)))
+    patience = pd.to_timedelta(patience.fillna(stall_threshold(0)))
     later = both["time_server"] - both["time_client"]
     closed_by = np.select(
         [
@@ -75,7 +75,7 @@ def _closed_by(ends: pd.DataFrame, connections: pd.DataFrame) -> pd.DataFrame:
 
 def _unprompted(both: pd.DataFrame, saw: pd.Series, end: str, other: str) -> pd.Series:
     """Say whether `end` closed without having seen the other do so; a RST without ACK does not tell."""
-    mute = (both[f"flags_{end}"].fillna(0).astype("int64") & ACK == 0) & both[f"time_{other}"].notna()
+    mute = (both[f"flags_{end}"].fillna(0).astype("int64") & FLAG_ACK == 0) & both[f"time_{other}"].notna()
     return (~saw).astype("boolean").mask(both[f"time_{end}"].isna() | mute)
 
 

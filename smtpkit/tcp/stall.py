@@ -11,17 +11,8 @@ import numpy as np
 import pandas as pd
 
 from smtpkit import tables
-from smtpkit.tcp.tracking import (
-    FIN,
-    KEY,
-    RST,
-    SECOND,
-    SYN,
-    duplicates,
-    options_cut,
-    stall_threshold,
-    values,
-)
+from smtpkit.tcp.following import FIN, RST, SECOND, SYN, stall_threshold
+from smtpkit.tcp.tracking import KEY, connection_starts, options_cut, values
 
 TIMES = 3  # repeats of one segment that are no accident
 MOST_SIZES = 8  # different sizes of one segment that are listed
@@ -85,7 +76,9 @@ def stalls(packets: pd.DataFrame, captures: pd.DataFrame | None = None) -> pd.Da
         Table `stalls`, in order of capture, stream and start.
     """
     tcp = packets[packets["direction"].notna()].sort_values(KEY, kind="stable")
-    seen, ends, rows = _seen(tcp), _ends(captures), []
+    ends, rows = _ends(captures), []
+    tcp = tcp[_may_stall(tcp, ends)]
+    seen = _seen(tcp)
     for start, end in _bounds(tcp):
         connection = seen[start:end]
         until = _last(connection, ends.get(tcp["capture"].iloc[start]))
@@ -114,10 +107,30 @@ def _ends(captures: pd.DataFrame | None) -> dict[int, int]:
     return dict(zip(known["capture"].tolist(), known["last"].astype("int64").tolist(), strict=True))
 
 
+def _may_stall(tcp: pd.DataFrame, ends: dict[int, int]) -> np.ndarray:
+    """Mark the packets of connections on which no new byte was acknowledged for a second: few, mostly."""
+    connection = pd.Series(np.cumsum(connection_starts(tcp)), tcp.index)
+    time, counts = tcp["time"].astype("int64"), (tcp["flags"] & (SYN | RST) == 0).astype(bool)
+    until = (
+        time.groupby(connection).transform("last").clip(tcp["capture"].map(ends).fillna(0).astype("int64"))
+    )
+    slow: set[int] = set()
+    for direction in ("forward", "reverse"):
+        mine = (tcp["direction"] == direction).astype(bool)
+        reach = (tcp["relative_seq"] + tcp["tcp_len"]).where(mine & counts, 1).groupby(connection).cummax()
+        una = tcp["relative_ack"].where(~mine & counts).fillna(1).clip(1).groupby(connection).cummax()
+        periods = pd.DataFrame({"connection": connection, "start": time, "until": until})
+        periods["since"] = time.where(reach > una, until)
+        periods = periods.groupby([connection, una], sort=False).min()
+        following = periods.groupby("connection")["start"].shift(-1, fill_value=-1)
+        end = following.where(following >= 0, periods["until"])
+        slow.update(periods.loc[end - periods["since"] >= SECOND, "connection"])
+    return connection.isin(slow).to_numpy()
+
+
 def _bounds(tcp: pd.DataFrame) -> Iterator[tuple[int, int]]:
     """Yield where each connection begins and ends in rows that are sorted by it."""
-    changes = (tcp[KEY].astype("int64").diff().fillna(1) != 0).any(axis="columns")
-    return pairwise([*np.flatnonzero(changes).tolist(), len(tcp)])
+    return pairwise([*np.flatnonzero(connection_starts(tcp)).tolist(), len(tcp)])
 
 
 def _last(connection: list[Seen], end: int | None) -> int:
@@ -130,7 +143,7 @@ def _silences(connection: list[Seen], until: int) -> Iterator[Silence]:
     """Follow both directions; the handshake's round trip sets what counts as a silence."""
     syn = next((p.time for p in connection if p.flags & SYN), None)
     first = next((p.time for p in connection if p.forward and not p.flags & SYN), None)
-    threshold = stall_threshold(first - syn if syn is not None and first is not None else None)
+    threshold = stall_threshold(first - syn if syn is not None and first is not None else 0)
     for forward in (True, False):
         yield from _follow(connection, forward, threshold, until)
 
@@ -210,11 +223,12 @@ def _duplicate_sack(packet: Seen) -> bool:
     """Say whether the first SACK block reports what had arrived before (RFC 2883 4)."""
     if not packet.sack or packet.ack is None:
         return False
-    blocks = [
-        tuple((int(edge) - packet.header_ack + 2**31) % 2**32 - 2**31 for edge in block.split("-"))
-        for block in packet.sack.split()
+    edges = [
+        (int(edge) - packet.header_ack + 2**31) % 2**32 - 2**31
+        for edge in packet.sack.replace("-", " ").split()[:4]
     ]
-    return bool(duplicates([(left, right) for left, right in blocks], 0))
+    within = len(edges) == 4 and edges[2] <= edges[0] and edges[1] <= edges[3]
+    return edges[1] <= 0 or within
 
 
 def _closed(connection: list[Seen], silence: Silence) -> dict[str, Any]:

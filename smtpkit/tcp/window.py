@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from smtpkit.tcp.tracking import ACK, RST, SYN
+from smtpkit.tcp.following import FLAG_ACK, RST, SYN
 
 
 def zero_window(tcp: pd.DataFrame, connections: pd.DataFrame, direction: str) -> pd.DataFrame:
@@ -42,7 +42,7 @@ def first_lost(tcp: pd.DataFrame, connections: pd.DataFrame, direction: str) -> 
         Of the data.
     """
     forward = direction == "forward"
-    back = (tcp["forward"] != forward) & (tcp["flags"] & ACK > 0) & (tcp["flags"] & RST == 0)
+    back = (tcp["forward"] != forward) & (tcp["flags"] & FLAG_ACK > 0) & (tcp["flags"] & RST == 0)
     edge = (tcp["relative_ack"] + tcp["window"]).where(back).groupby(tcp["connection"]).ffill()
     sent = (tcp["forward"] == forward) & (tcp["tcp_len"] > 0) & (tcp["flags"] & (SYN | RST) == 0)
     data = tcp[sent].assign(edge=edge[sent])

@@ -1,29 +1,27 @@
-"""The two forms of the decoder: interpreted, at once, and compiled, a hundred times faster."""
+"""The two forms of a module of functions: interpreted, at once, and compiled, a hundred times faster."""
 
 from __future__ import annotations
 
 import functools
-from types import FunctionType, SimpleNamespace
+from types import FunctionType, ModuleType, SimpleNamespace
 from typing import Any
 
-from smtpkit.capture import decoder
 
-
-def interpreted() -> SimpleNamespace:
-    """Return the decoder's functions, and `view`, which makes a buffer or table ready for them."""
-    return SimpleNamespace(**vars(decoder), view=memoryview)
+def interpreted(module: ModuleType) -> SimpleNamespace:
+    """Return the module's functions, and `view`, which makes a buffer or table ready for them."""
+    return SimpleNamespace(**vars(module), view=memoryview)
 
 
 @functools.cache
-def compiled() -> SimpleNamespace:
+def compiled(module: ModuleType) -> SimpleNamespace:
     """Return the same functions compiled by numba, from its cache if this version was compiled before.
 
     They are compiled as copies in a namespace of their own, where each finds the others compiled.
     """
     import numba  # takes a second, which small inputs do without
 
-    space: dict[str, Any] = dict(vars(decoder))
-    for name, function in vars(decoder).items():
+    space: dict[str, Any] = dict(vars(module))
+    for name, function in vars(module).items():
         if isinstance(function, FunctionType):
             copy = FunctionType(function.__code__, space, name, function.__defaults__)
             space[name] = numba.njit(cache=True, nogil=True)(copy)
