@@ -24,5 +24,6 @@ def compiled(module: ModuleType) -> SimpleNamespace:
     for name, function in vars(module).items():
         if isinstance(function, FunctionType):
             copy = FunctionType(function.__code__, space, name, function.__defaults__)
-            space[name] = numba.njit(cache=True, nogil=True)(copy)
+            # Nothing here makes a table: to count who holds those given would take most of the time.
+            space[name] = numba.njit(cache=True, nogil=True, _nrt=False)(copy)
     return SimpleNamespace(**space, view=lambda table: table)
