@@ -25,5 +25,6 @@ def compiled(module: ModuleType) -> SimpleNamespace:
         if isinstance(function, FunctionType):
             copy = FunctionType(function.__code__, space, name, function.__defaults__)
             # Nothing here makes a table: to count who holds those given would take most of the time.
-            space[name] = numba.njit(cache=True, nogil=True, _nrt=False)(copy)
+            compile_ = numba.njit(cache=True, nogil=True, _nrt=False)  # type: ignore[call-overload]
+            space[name] = compile_(copy)
     return SimpleNamespace(**space, view=lambda table: table)

@@ -163,7 +163,7 @@ TABLES: dict[str, tuple[Column, ...]] = {
         Column("ttl", "uint8", "time to live, hop limit", source="ip.ttl"),
         Column("ip_id", "UInt16", "identification; <NA> on IPv6", source="ip.id"),
         Column("df", "boolean", "don't fragment; <NA> on IPv6", source="ip.flags.df"),
-        Column("fragment_offset", "int32", "0 unless a later fragment", "byte", "ip.frag_offset"),
+        Column("fragment_offset", "uint16", "0 unless a later fragment", "byte", "ip.frag_offset"),
         Column("more_fragments", "bool", "fragments follow", source="ip.flags.mf"),
         Column("tcp_len", "Int32", "TCP payload by the headers, not by what was captured", "byte", "tcp.len"),
         Column("tcp_header_len", "UInt8", "TCP header with options", "byte", "tcp.hdr_len"),
@@ -189,11 +189,11 @@ TABLES: dict[str, tuple[Column, ...]] = {
         Column("quoted_ip_len", "UInt32", "length of the IP packet that an ICMP error quotes", "byte"),
         Column("outer_len", "int16", "tunnel headers before this IP header", "byte"),
         Column("stream", "Int32", "connection; of an ICMP error: the one it quotes", source="tcp.stream"),
-        Column("payload_offset", "Int64", "TCP payload's place in its batch's buffer; <NA> if not captured"),
+        Column("payload_offset", "UInt32", "TCP payload's place in its batch's buffer; <NA> if not captured"),
     ),
     # Columns that tcp.analysis adds to packets; flags by Wireshark's names (tcp.analysis.*).
     "analysis": (
-        Column("direction", "string", "forward (client to server) or reverse; <NA> if captured_twice"),
+        Column("direction", "category", "forward (client to server) or reverse; <NA> if captured_twice"),
         Column("captured_twice", "bool", "the same packet once more, met elsewhere: no part of what follows"),
         Column("relative_seq", "Int64", "seq - first seq of the direction, past 2^32 too", "byte", "tcp.seq"),
         Column("relative_ack", "Int64", "ack - first seq of the other direction", "byte", "tcp.ack"),
@@ -635,6 +635,8 @@ def conform(frame: pd.DataFrame, table: str) -> pd.DataFrame:
 
     Columns that `frame` lacks become ``<NA>``.
     """
+    if [(name, str(dtype)) for name, dtype in frame.dtypes.items()] == [c[:2] for c in TABLES[table]]:
+        return frame.copy(deep=False)
     columns = {c.name: _column(frame, c) for c in TABLES[table]}
     return pd.DataFrame(columns, index=frame.index)
 

@@ -11,7 +11,7 @@ from conftest import ROOT
 
 PACKAGE = ROOT / "smtpkit"
 
-GROUND = {"tables", "files", "forms", "printable"}
+GROUND = {"tables", "files", "forms", "hashing", "printable"}
 READERS = {"capture", "exim", "content"}
 ANALYSES = {"tcp", "smtp", "mtu"}
 # What each module may import of the others: rows above its own, never a group beside it.

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import socket
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -14,6 +15,16 @@ from smtpkit.capture import decoder
 from smtpkit.capture.containers import Batch, Interface
 
 Piece = dict[str, np.ndarray]  # columns of a batch by name; under `name?` where a column is absent
+
+
+class Rows(NamedTuple):
+    """What the decoder made of a batch."""
+
+    batch: Batch
+    cells: np.ndarray  # (decoder.CELLS, rows) int64
+    time: np.ndarray  # (rows,) nanoseconds since 1970, or NAT
+    file: int  # its number
+
 
 # The columns that are cells, with numpy's dtype.
 _CELL_DTYPES = {
@@ -26,42 +37,56 @@ NAT = np.iinfo(np.int64).min
 _LATEST = 9_000_000_000  # seconds since 1970 that 64-bit nanoseconds hold, about
 
 
-def piece(batch: Batch, cells: np.ndarray, time: np.ndarray, file: int) -> Piece:
-    """Return the rows of one batch as compact columns; `time` is that of each frame."""
-    index = cells[decoder.INDEX]
-    columns: Piece = {
-        "file": np.full(len(index), file, np.int16),
-        "frame": (index + (batch.first + 1)).astype(np.int32),
-        "time": time[index],
-        "frame_len": batch.frames[decoder.FRAME_LEN][index].astype(np.int32),
-        "captured_len": batch.frames[decoder.CAPTURED_LEN][index].astype(np.int32),
-        "outer_len": batch.frames[decoder.OUTER_LEN][index].astype(np.int16),
-        "src": cells[decoder.SRC].astype(np.int32),
-        "dst": cells[decoder.DST].astype(np.int32),
-        "sack": _sack(batch.buffer, cells[decoder.SACK_AT]),
-    }
-    for name, dtype in _CELL_DTYPES.items():
-        cell = cells[decoder.CELLS.index(name)]
-        columns[name] = cell == 1 if dtype.kind == "b" else cell.astype(dtype)
-        columns[name + "?"] = cell < 0
-    return columns
+class Columns:
+    """The columns of `packets`, which grow batch by batch.
 
+    They begin as zeros, and what is zero is not written: memory that nobody wrote to takes no room.
+    """
 
-def frame(pieces: Iterable[Piece], capture: int, files: Sequence[str], hosts: Sequence[str]) -> pd.DataFrame:
-    """Return the table `packets`; `files` and `hosts` are the names behind the numbers in the columns."""
-    joined = _join(list(pieces))
-    if not joined:
-        return tables.empty("packets")
-    columns: dict[str, object] = {name: _masked(joined, name) for name in _CELL_DTYPES}
-    for name in ("frame", "frame_len", "captured_len", "outer_len"):
-        columns[name] = joined[name]
-    columns["capture"] = capture
-    columns["time"] = pd.DatetimeIndex(joined["time"].view("M8[ns]"), tz="UTC")
-    columns["sack"] = pd.array(joined["sack"], dtype="string")
-    columns["file"] = _category(joined["file"], files)
-    columns["src"] = _category(joined["src"], hosts)
-    columns["dst"] = _category(joined["dst"], hosts)
-    return tables.conform(pd.DataFrame(columns, copy=False), "packets")
+    def __init__(self) -> None:
+        self.rows = 0
+        self._columns: Piece = {}
+        self._sack: list[tuple[int, str]] = []
+
+    def append(self, rows: Rows, expected: int) -> None:
+        """Add the rows of a batch; `expected` is how many there may be in the end."""
+        end = self.rows + len(rows.time)
+        piece = _piece(rows)
+        if not self._columns or end > len(self._columns["time"]):
+            self._widen(piece, max(end + self.rows // 2, expected))
+        for name, values in piece.items():
+            if values.any():
+                self._columns[name][self.rows : end] = values
+        self._sack += [(self.rows + row, text) for row, text in _sack(rows)]
+        self.rows = end
+
+    def _widen(self, piece: Piece, room: int) -> None:
+        for name, values in piece.items():
+            wide = np.zeros(room, values.dtype)
+            if name in self._columns:
+                wide[: self.rows] = self._columns.pop(name)[: self.rows]
+            self._columns[name] = wide
+
+    def frame(self, capture: int, files: Sequence[str], hosts: Sequence[str]) -> pd.DataFrame:
+        """Return the table `packets`; `files` and `hosts` are the names behind the numbers in the columns."""
+        if not self.rows:
+            return tables.empty("packets")
+        given = {name: values[: self.rows] for name, values in self._columns.items()}
+        columns = {c.name: _column(c, given) for c in tables.TABLES["packets"] if c.name in given}
+        columns["capture"] = pd.array(np.full(self.rows, capture), "Int16")
+        columns["time"] = pd.DatetimeIndex(given["time"].view("M8[ns]"), tz="UTC")
+        columns["sack"] = self._sack_column()
+        columns["file"] = _category(given["file"], files)
+        columns["src"] = _category(given["src"], hosts)
+        columns["dst"] = _category(given["dst"], hosts)
+        in_order = {c.name: columns[c.name] for c in tables.TABLES["packets"]}
+        return tables.conform(pd.DataFrame(in_order, copy=False), "packets")
+
+    def _sack_column(self) -> object:
+        texts = np.full(self.rows, None, object)
+        rows, texts_there = zip(*self._sack, strict=True) if self._sack else ((), ())
+        texts[list(rows)] = texts_there
+        return pd.array(texts, dtype="string")
 
 
 def times(batch: Batch, interfaces: Sequence[Interface]) -> np.ndarray:
@@ -93,32 +118,49 @@ def _nanoseconds(ticks: np.ndarray, interface: Interface) -> np.ndarray:
     return np.where(valid, np.where(valid, seconds, 0) * 10**9 + fraction, NAT)
 
 
-def _sack(buffer: np.ndarray, at: np.ndarray) -> np.ndarray:
-    texts = np.full(len(at), None, object)
-    for row in np.flatnonzero(at >= 0):
+def _piece(rows: Rows) -> Piece:
+    """Return the columns as small as they are kept, but for `sack`."""
+    cells, frames = rows.cells, rows.batch.frames
+    index = cells[decoder.INDEX]
+    columns: Piece = {
+        "file": np.full(len(index), rows.file, np.int16),
+        "frame": (index + (rows.batch.first + 1)).astype(np.int32),
+        "time": rows.time,
+        "frame_len": frames[decoder.FRAME_LEN][index].astype(np.int32),
+        "captured_len": frames[decoder.CAPTURED_LEN][index].astype(np.int32),
+        "outer_len": frames[decoder.OUTER_LEN][index].astype(np.int16),
+        "src": cells[decoder.SRC].astype(np.int32),
+        "dst": cells[decoder.DST].astype(np.int32),
+    }
+    for name, dtype in _CELL_DTYPES.items():
+        cell = cells[decoder.CELLS.index(name)]
+        columns[name] = cell == 1 if dtype.kind == "b" else np.maximum(cell, 0).astype(dtype)
+        if name in _NULLABLE:
+            columns[name + "?"] = cell < 0
+    return columns
+
+
+def _sack(rows: Rows) -> Iterator[tuple[int, str]]:
+    """Yield rows that have SACK blocks, and these as text."""
+    at, buffer = rows.cells[decoder.SACK_AT], rows.batch.buffer
+    for row in np.flatnonzero(at >= 0).tolist():
         start = int(at[row])
         blocks = buffer[start + 2 : start + int(buffer[start + 1])].tobytes()
-        edges = struct.iter_unpack(">II", blocks)
-        texts[row] = " ".join(f"{left}-{right}" for left, right in edges)
-    return texts
+        yield row, " ".join(f"{left}-{right}" for left, right in struct.iter_unpack(">II", blocks))
 
 
-def _join(pieces: list[Piece]) -> Piece:
-    names = list(pieces[0]) if pieces else []
-    # One column after the other, each let go as it is joined: the peak stays near the table's own size.
-    return {name: np.concatenate([p.pop(name) for p in pieces]) for name in names}
-
-
-def _masked(joined: Piece, name: str) -> object:
-    values, absent = joined[name], joined[name + "?"]
-    if name not in _NULLABLE:
+def _column(column: tables.Column, given: Piece) -> object:
+    values = given[column.name]
+    if column.name not in _NULLABLE:
         return values
     kind = pd.arrays.BooleanArray if values.dtype == bool else pd.arrays.IntegerArray
-    return kind(values, absent)
+    return kind(values, given[column.name + "?"])
 
 
 def _category(numbers: np.ndarray, names: Sequence[str]) -> pd.Categorical:
     """Return a categorical of those names only that occur."""
-    used = np.unique(numbers)
-    codes = np.searchsorted(used, numbers)
-    return pd.Categorical.from_codes(codes, pd.Index([names[i] for i in used]))
+    used = np.zeros(len(names), bool)
+    used[numbers] = True
+    codes = np.cumsum(used) - 1
+    own = [names[i] for i in np.flatnonzero(used).tolist()]
+    return pd.Categorical.from_codes(codes[numbers], pd.Index(own, dtype=object))

@@ -98,6 +98,11 @@ class CaptureFile:
         self._at = self._end = 0
         self._before = 0  # bytes of the file before the buffer
 
+    @property
+    def position(self) -> int:
+        """Bytes of the file, decompressed, that were read."""
+        return self._before + self._at
+
     def batches(self, form: Callable[[], SimpleNamespace], limit: int = FRAMES) -> Iterator[Batch]:
         """Yield the frames, `limit` at a time; `form()` gives the decoder's form for the next batch.
 
@@ -156,7 +161,7 @@ class CaptureFile:
         return got > 0
 
     def _report_end(self, status: int) -> None:
-        where = f"byte {self._before + self._at}, after frame {self.frames}"
+        where = f"byte {self.position}, after frame {self.frames}"
         if self._stream.damage:
             self.damaged.append((self._stream.damage, where))
         elif status == DAMAGED:

@@ -13,6 +13,8 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+from smtpkit.hashing import mix
+
 # The rows of `frames`, one column for each packet of the file: where it is, how long, when, what is in it.
 # INTERFACE is the interface's number in the file, or the reason why there is none. DROPPED: packets that this
 # record says were lost before it.
@@ -577,14 +579,6 @@ def connection_hash(low, high, memory):
     """Hash the two ends of a connection."""
     secret = memory.counters[SECRET]
     return mix(mix(low >> 16, low + secret), mix(high >> 16, high + secret))
-
-
-def mix(a, b):
-    """Mix two numbers into 32 bits; products stay below 2^63, so that both forms agree."""
-    h = (a & 0xFFFFFFFF) * 0x3C6EF35F + (b & 0xFFFFFFFF) * 0x2545F491
-    h = ((h >> 29) ^ h) & 0xFFFFFFFF
-    h = h * 0x45D9F3B
-    return ((h >> 17) ^ h) & 0xFFFFFFFF
 
 
 def rehash(memory):

@@ -14,8 +14,10 @@ from smtpkit.capture import columns, decoder, names
 from smtpkit.capture.containers import Batch, CaptureError, CaptureFile
 from smtpkit.capture.inner import inner_ip
 from smtpkit.capture.known import Fragments, Known
+from smtpkit.files import located
 
 INTERPRETED_FRAMES = 30_000  # so many are read before numba is worth its loading, or even its compiling
+LARGE = 32 << 20  # bytes of files that are not worth being begun interpreted
 UNLIMITED = 65535  # snap length from which on packets count as whole
 
 _INNER = (decoder.PPP, decoder.PPPOE, decoder.MPLS, decoder.MPLS_MULTICAST)
@@ -44,10 +46,11 @@ def read_capture(*paths: str | os.PathLike[str]) -> pd.DataFrame:
         If a file cannot be opened.
     """
     reader = Reader(*paths)
-    pieces = [piece for piece, _ in reader._pieces()]
-    packets = reader._table(pieces)
-    packets["payload_offset"] = pd.Series(index=packets.index, dtype="Int64")
-    return packets
+    table = columns.Columns()
+    for rows in reader._decoded():
+        rows.cells[decoder.PAYLOAD_OFFSET] = -1
+        table.append(rows, reader._expected(table.rows + rows.cells.shape[1]))
+    return reader._frame(table)
 
 
 def payload_of(packets: pd.DataFrame, payload: memoryview) -> list[bytes]:
@@ -99,22 +102,26 @@ class Reader:
         OSError
             If a file cannot be opened.
         """
-        for piece, batch in self._pieces():
-            yield self._table([piece]), memoryview(batch.buffer)  # type: ignore[arg-type]
+        for rows in self._decoded():
+            table = columns.Columns()
+            table.append(rows, rows.cells.shape[1])
+            yield self._frame(table), memoryview(rows.batch.buffer)  # type: ignore[arg-type]
 
-    def _table(self, pieces: list[columns.Piece]) -> pd.DataFrame:
-        return columns.frame(pieces, self.capture, self.paths, self._known.names)
+    def _frame(self, table: columns.Columns) -> pd.DataFrame:
+        return table.frame(self.capture, self.paths, self._known.names)
 
-    def _pieces(self) -> Iterator[tuple[columns.Piece, Batch]]:
+    def _decoded(self) -> Iterator[columns.Rows]:
         self._known, self._fragments = Known(), Fragments()
         self._account = account = Account()
         self._cells = np.empty((len(decoder.CELLS), 0), np.int64)
+        self._bytes, self._read = sum(os.path.getsize(located(path)) for path in self.paths), 0
         for path in _in_order(self.paths):
-            file = CaptureFile(path)
+            file, before = CaptureFile(path), self._read
             try:
                 for batch in file.batches(self._form):
+                    self._read = before + file.position
                     time = columns.times(batch, file.interfaces)
-                    yield self._decode(file, batch, time), batch
+                    yield self._decode(file, batch, time)
                     account.add_batch(file, batch, time)
             except CaptureError as error:
                 account.errors.append(error)
@@ -126,10 +133,14 @@ class Reader:
         self.captures, self.skipped = account.captures(self.capture), account.skipped()
 
     def _form(self) -> SimpleNamespace:
-        form = forms.compiled if self._account.packets >= INTERPRETED_FRAMES else forms.interpreted
-        return form(decoder)
+        large = self._bytes >= LARGE or self._account.packets >= INTERPRETED_FRAMES
+        return (forms.compiled if large else forms.interpreted)(decoder)
 
-    def _decode(self, file: CaptureFile, batch: Batch, time: np.ndarray) -> columns.Piece:
+    def _expected(self, rows: int) -> int:
+        """Return how many rows there will be if the rest of the files is like what gave these."""
+        return int(1.1 * rows * self._bytes / self._read)
+
+    def _decode(self, file: CaptureFile, batch: Batch, time: np.ndarray) -> columns.Rows:
         form, count = self._form(), batch.size
         buffer, frames = form.view(batch.buffer), form.view(batch.frames)
         form.locate(buffer, frames, count, form.view(np.array([i.link for i in file.interfaces], np.int64)))
@@ -140,8 +151,9 @@ class Reader:
         rows = form.decode(buffer, frames, count, form.view(self._cells), self._known.memory(form, count))
         cells = self._cells[:, :rows]
         self._known.name_hosts()
-        self._fragments.tie(cells, time[cells[decoder.INDEX]])
-        return columns.piece(batch, cells, time, self.paths.index(file.path))
+        own = time[cells[decoder.INDEX]]
+        self._fragments.tie(cells, own)
+        return columns.Rows(batch, cells, own, self.paths.index(file.path))
 
 
 class Account:

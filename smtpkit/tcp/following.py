@@ -7,16 +7,24 @@ beyond 64 bits.
 # mypy: disable-error-code="no-untyped-def"
 from __future__ import annotations
 
+from smtpkit.hashing import mix
 from smtpkit.tables import SMTP_PORTS
 
 # The rows of `packets`: one column for each packet, connection by connection, each in time order. An end is
 # a number with the port in its lowest 16 bits; SACK_AT is the column of `edges` where its SACK blocks begin.
-TIME, SOURCE, TARGET, SEQ, ACK, FLAGS, WINDOW, TCP_LEN, SCALE, OPTIONS_CUT, SACK_AT, SACKS = PACKET = range(
-    12
+# What is absent is -1.
+TIME, SOURCE, TARGET, SEQ, ACK, FLAGS, WINDOW, TCP_LEN, TTL, IP_ID, TS_VALUE, SCALE = range(12)
+OPTIONS_CUT, SACK_AT, SACKS = range(12, 15)
+PACKET_NAMES = (
+    *("time", "source", "target", "seq", "ack", "flags", "window", "tcp_len", "ttl", "ip_id", "ts_value"),
+    *("window_scale", "options_cut", "sack_at", "sacks"),
 )
 
 # The rows of `found`, for the same packets.
-FORWARD, RELATIVE_SEQ, RELATIVE_ACK, DELIVERED, IN_FLIGHT, ACK_RTT, MARKS = FOUND = range(7)
+FORWARD, RELATIVE_SEQ, RELATIVE_ACK, DELIVERED, IN_FLIGHT, ACK_RTT, MARKS = range(7)
+FOUND_NAMES = (
+    *("forward", "relative_seq", "relative_ack", "delivered", "bytes_in_flight", "ack_rtt", "marks"),
+)
 ABSENT = -(1 << 62)
 
 # The bits of MARKS, in the order of MARK_NAMES.
@@ -43,9 +51,69 @@ MOST_BLOCKS = 4  # SACK blocks that a header has room for (RFC 2018 3)
 
 FIN, SYN, RST, FLAG_ACK = 0x01, 0x02, 0x04, 0x10
 SECOND = 1_000_000_000
+SAME_PACKET_WITHIN = 10_000_000  # ns; the network repeats packets too, but later
+SAME_WITHOUT_ID_WITHIN = 1_000_000  # ns; without an identification (RFC 6864) only so close
+SAME_BARE_ACK_WITHIN = 50_000  # ns; and a bare ACK only where what tells more was captured twice
 FAST_RETRANSMISSION_WITHIN = 20_000_000  # ns after the last duplicate ACK, as in Wireshark
 OUT_OF_ORDER_WITHIN = 3_000_000  # ns, as in Wireshark where the RTT is unknown
 FIRST = 20  # packets among which the handshake is
+
+
+def mark_captured_twice(packets, bounds, edges, slots, secret, twice):
+    """Mark packets that were captured again (`any`, bridge, VLAN, SPAN, router).
+
+    `slots`, a power of two of them, at least twice the packets, are filled with -1; `secret` keeps others
+    from choosing headers that collide.
+    """
+    for connection_number in range(len(bounds) - 1):
+        first, copies = bounds[connection_number], False
+        for i in range(first, bounds[connection_number + 1]):
+            place = header_hash(packets, i, edges, secret) & (len(slots) - 1)
+            while slots[place] >= 0 and not same_header(packets, slots[place], i, first, edges):
+                place = (place + 1) & (len(slots) - 1)
+            before = slots[place]
+            if before >= 0 and same_packet(packets, before, i, copies):
+                twice[i] = 1
+                copies = True
+            else:
+                slots[place] = i
+
+
+def header_hash(packets, i, edges, secret):
+    """Hash what a sender may make anew; of a segment sent again that is the identification only."""
+    numbers = mix(packets[SEQ, i], packets[ACK, i])
+    stamps = mix(packets[TS_VALUE, i], packets[IP_ID, i] + secret)
+    rest = mix(packets[WINDOW, i] * 0x1000 + packets[FLAGS, i], packets[TCP_LEN, i] + packets[SOURCE, i])
+    for b in range(packets[SACK_AT, i], packets[SACK_AT, i] + packets[SACKS, i]):
+        rest = mix(rest, mix(edges[0, b], edges[1, b]))
+    return mix(numbers, mix(stamps, rest))
+
+
+def same_header(packets, i, j, first, edges):
+    """Say whether two packets are alike, and `i` of the connection that begins at `first`."""
+    if i < first or packets[SACKS, i] != packets[SACKS, j]:
+        return False
+    for field in (SOURCE, SEQ, ACK, FLAGS, WINDOW, TCP_LEN, IP_ID, TS_VALUE):
+        if packets[field, i] != packets[field, j]:
+            return False
+    for b in range(packets[SACKS, i]):
+        for side in range(2):
+            if edges[side, packets[SACK_AT, i] + b] != edges[side, packets[SACK_AT, j] + b]:
+                return False
+    return True
+
+
+def same_packet(packets, before, i, copies):
+    """Say whether two packets that are alike are near enough to be one; `copies`: there were some before."""
+    tells_more = packets[TCP_LEN, i] or packets[FLAGS, i] & (SYN | FIN | RST)
+    behind_router = packets[TTL, i] == packets[TTL, before] - 1
+    if packets[IP_ID, i] > 0:
+        within = SAME_PACKET_WITHIN
+    elif tells_more or behind_router:
+        within = SAME_WITHOUT_ID_WITHIN
+    else:
+        within = SAME_BARE_ACK_WITHIN if copies else -1
+    return abs(packets[TIME, i] - packets[TIME, before]) <= within
 
 
 def follow(packets, bounds, edges, found, sides, flight, lost, blocks):

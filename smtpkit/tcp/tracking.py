@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import secrets
+from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,12 +12,10 @@ import pandas as pd
 
 from smtpkit import forms, tables
 from smtpkit.tcp import following
-from smtpkit.tcp.following import ABSENT, FIN, RST, SYN
+from smtpkit.tcp.following import ABSENT
 
-SAME_PACKET_WITHIN = 10_000_000  # ns; the network repeats packets too, but later
-SAME_WITHOUT_ID_WITHIN = 1_000_000  # ns; without an identification (RFC 6864) only so close
-SAME_BARE_ACK_WITHIN = 50_000  # ns; and a bare ACK only where what tells more was captured twice
 INTERPRETED_PACKETS = 30_000  # so many are followed before numba is worth its loading, or even its compiling
+BATCH = 1 << 16  # packets followed at a time, unless a connection has more: their table stays in the cache
 KEY = ["capture", "stream"]
 _NEEDED = ["stream", "src_port", "dst_port", "seq", "ack", "flags", "window", "tcp_len"]
 _ETHERNET_MTU = 1500
@@ -39,66 +39,133 @@ def analysis(packets: pd.DataFrame) -> pd.DataFrame:
     DataFrame
         The same rows; ``False`` or ``<NA>`` in the new columns where there is no TCP.
     """
-    rows = _rows(packets)
-    twice = _captured_twice(packets.iloc[rows])
-    found = np.full((len(following.FOUND), len(packets)), ABSENT)
-    found[following.MARKS] = 0
-    once = rows[~twice]
-    found[:, once] = _follow(packets.iloc[once])
-    forward, marks = found[following.FORWARD], found[following.MARKS]
-    rtt = found[following.ACK_RTT]
+    found = _found(packets)
+    marks, delivered = found["marks"], found["delivered"]
+    directions = pd.Categorical.from_codes(found["forward"], pd.Index(["reverse", "forward"]))
     added = {
-        "direction": pd.Series(np.select([forward == 1, forward == 0], ["forward", "reverse"], "")),
-        "captured_twice": np.isin(np.arange(len(packets)), rows[twice]),
-        "relative_seq": _integers(found[following.RELATIVE_SEQ]),
-        "relative_ack": _integers(found[following.RELATIVE_ACK]),
-        **{name: marks >> bit & 1 == 1 for bit, name in enumerate(following.MARK_NAMES)},
-        "delivered": _integers(found[following.DELIVERED]).astype("boolean"),
-        "bytes_in_flight": _integers(np.minimum(found[following.IN_FLIGHT], 2**31 - 1)),
-        "ack_rtt": pd.array(np.where(rtt == ABSENT, np.nan, rtt / following.SECOND), "Float32"),
+        "direction": pd.Series(directions, packets.index),
+        "captured_twice": found["captured_twice"],
+        "relative_seq": _nullable(found["relative_seq"], found["relative_seq"] == ABSENT),
+        "relative_ack": _nullable(found["relative_ack"], found["relative_ack"] == ABSENT),
+        **{name: marks & (1 << bit) > 0 for bit, name in enumerate(following.MARK_NAMES)},
+        "offload": _offload(packets),
+        "delivered": pd.arrays.BooleanArray(delivered == 1, delivered < 0),
+        "bytes_in_flight": _nullable(found["bytes_in_flight"], found["bytes_in_flight"] < 0),
+        "ack_rtt": pd.array(found["ack_rtt"], "Float32"),
     }
-    frame = pd.DataFrame(added).set_index(packets.index)
-    frame["direction"] = frame["direction"].astype("string").mask(frame["direction"] == "")
-    frame["offload"] = _offload(packets)
-    return pd.concat([packets, tables.conform(frame, "analysis")], axis="columns")
+    frame = pd.DataFrame(added, packets.index, copy=False)
+    columns = tables.conform(frame, "analysis").items()
+    return packets.assign(**{str(name): column for name, column in columns})  # `concat` would copy them all
 
 
-def _rows(packets: pd.DataFrame) -> np.ndarray:
-    """Return the TCP packets' rows, connection by connection; a damaged or cut header tells nothing."""
-    rows = np.flatnonzero(packets[_NEEDED].notna().all(axis="columns").to_numpy())
-    tcp = packets.iloc[rows]
-    return rows[np.lexsort((tcp["stream"].to_numpy("int64"), tcp["capture"].to_numpy("int64")))]
-
-
-def _follow(tcp: pd.DataFrame) -> np.ndarray:
-    """Return what `following` finds of packets that lie connection by connection."""
-    source, target = _ends(tcp)
-    edges, blocks = sack_edges(tcp["sack"])
-    columns = [tcp["time"].astype("int64"), source, target]
-    columns += [tcp[name].to_numpy("int64") for name in ("seq", "ack", "flags", "window", "tcp_len")]
-    columns += [tcp["window_scale"].to_numpy("int64", na_value=-1), options_cut(tcp)]
-    columns += [np.cumsum(blocks) - blocks, blocks]
-    table = np.array(columns, np.int64).reshape(len(following.PACKET), len(tcp))
-    found = np.full((len(following.FOUND), len(tcp)), ABSENT)
-    if len(tcp):
-        bounds = np.append(np.flatnonzero(connection_starts(tcp)), len(tcp))
-        room = (2, len(following.COPY), 2 * following.MOST_IN_FLIGHT)
-        work = [np.zeros((2, following.SIDE), np.int64), np.empty(room, np.int64), np.empty(room, np.int64)]
-        work.append(np.empty((2, following.MOST_BLOCKS), np.int64))
-        form = _form(len(tcp))
-        form.follow(*map(form.view, [table, bounds, edges, found, *work]))
+def _found(packets: pd.DataFrame) -> dict[str, np.ndarray]:
+    """Return what `following` finds, each as small as it can be: -1, ABSENT or NaN where there is nothing."""
+    size = len(packets)
+    found = {
+        "captured_twice": np.zeros(size, bool),
+        "forward": np.full(size, -1, np.int8),
+        "relative_seq": np.full(size, ABSENT),
+        "relative_ack": np.full(size, ABSENT),
+        "marks": np.zeros(size, np.uint16),
+        "delivered": np.full(size, -1, np.int8),
+        "bytes_in_flight": np.full(size, -1, np.int32),
+        "ack_rtt": np.full(size, np.nan, np.float32),
+    }
+    columns = _columns(packets)
+    form = (forms.compiled if size >= INTERPRETED_PACKETS else forms.interpreted)(following)
+    for rows, bounds in _batches(packets):
+        table, edges = _table(columns, rows)
+        twice = _captured_twice(form, table, bounds, edges)
+        if twice.any():
+            found["captured_twice"][rows[twice]] = True
+            rows, table = rows[~twice], np.ascontiguousarray(table[:, ~twice])
+            bounds = np.searchsorted(np.flatnonzero(~twice), bounds)
+        values = _follow(form, table, bounds, edges)
+        for name, of_packet in zip(following.FOUND_NAMES, values, strict=True):
+            found[name][rows] = of_packet if found[name].dtype == np.int64 else _small(name, of_packet)
     return found
 
 
-def _form(packets: int) -> SimpleNamespace:
-    return (forms.compiled if packets >= INTERPRETED_PACKETS else forms.interpreted)(following)
+def _small(name: str, values: np.ndarray) -> np.ndarray:
+    if name == "ack_rtt":
+        return np.where(values == ABSENT, np.nan, values / following.SECOND)
+    return np.clip(values, -1, 2**31 - 1)
 
 
-def _ends(tcp: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
-    """Return source and target as numbers: the address's number, and the port in the lowest 16 bits."""
-    both = pd.concat([tcp["src"].astype(object), tcp["dst"].astype(object)])
-    source, target = np.split(pd.factorize(both)[0] << 16, 2)
-    return source | tcp["src_port"].to_numpy("int64"), target | tcp["dst_port"].to_numpy("int64")
+def _batches(packets: pd.DataFrame) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yield rows of TCP packets, connection by connection, and where in them each connection begins.
+
+    A damaged or cut header tells nothing.
+    """
+    absent = np.logical_or.reduce([packets[name].isna() for name in _NEEDED])
+    rows = np.flatnonzero(~absent)
+    stream = packets["stream"].to_numpy("int64", na_value=-1)[rows]
+    number = packets["capture"].to_numpy("int64")[rows] * (stream.max(initial=0) + 1) + stream
+    order = np.argsort(number, kind="stable")
+    starts = np.flatnonzero(np.diff(number[order], prepend=-1))
+    rows, starts = rows[order], np.append(starts, len(rows))
+    first = 0
+    while first < len(starts) - 1:
+        last = max(int(np.searchsorted(starts, starts[first] + BATCH, "right")) - 1, first + 1)
+        yield rows[starts[first] : starts[last]], starts[first : last + 1] - starts[first]
+        first = last
+
+
+def _columns(packets: pd.DataFrame) -> dict[str, pd.Series]:
+    """Return what `_table` picks rows of; addresses as numbers."""
+    names = [*("seq", "ack", "flags", "window", "tcp_len", "ttl", "ip_id", "ts_value", "window_scale")]
+    columns = {name: packets[name] for name in [*names, "src_port", "dst_port", "sack"]}
+    known = packets["src"].cat.categories.union(packets["dst"].cat.categories)
+    for name in ("src", "dst"):
+        numbers = known.get_indexer(packets[name].cat.categories).astype(np.int32)
+        columns[name] = pd.Series(numbers[packets[name].cat.codes])
+    columns["time"] = packets["time"].astype("int64")
+    columns["options_cut"] = options_cut(packets)
+    return columns
+
+
+def _table(columns: dict[str, pd.Series], rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the packets as `following` takes them, and the edges of all their SACK blocks."""
+    edges, blocks = sack_edges(columns["sack"].iloc[rows])
+    picked = {
+        name: column.iloc[rows].to_numpy("int64", na_value=-1)
+        for name, column in columns.items()
+        if name != "sack"
+    }
+    made = {
+        "source": picked["src"] << 16 | picked["src_port"],
+        "target": picked["dst"] << 16 | picked["dst_port"],
+        "sack_at": np.cumsum(blocks) - blocks,
+        "sacks": blocks,
+    }
+    return np.array([(picked | made)[name] for name in following.PACKET_NAMES]), edges
+
+
+def _captured_twice(
+    form: SimpleNamespace, table: np.ndarray, bounds: np.ndarray, edges: np.ndarray
+) -> np.ndarray:
+    twice = np.zeros(table.shape[1], np.uint8)
+    slots = np.full(1 << (2 * table.shape[1]).bit_length(), -1)
+    form.mark_captured_twice(
+        *map(form.view, (table, bounds, edges, slots)), secrets.randbits(32), form.view(twice)
+    )
+    return twice.view(bool)
+
+
+def _follow(form: SimpleNamespace, table: np.ndarray, bounds: np.ndarray, edges: np.ndarray) -> np.ndarray:
+    found = np.full((len(following.FOUND_NAMES), table.shape[1]), ABSENT)
+    room = (2, len(following.COPY), 2 * following.MOST_IN_FLIGHT)
+    work = [np.zeros((2, following.SIDE), np.int64), np.empty(room, np.int64), np.empty(room, np.int64)]
+    work.append(np.empty((2, following.MOST_BLOCKS), np.int64))
+    form.follow(*map(form.view, [table, bounds, edges, found, *work]))
+    return found
+
+
+def _nullable(values: np.ndarray, absent: np.ndarray) -> pd.arrays.IntegerArray:
+    return pd.arrays.IntegerArray(np.where(absent, 0, values), absent)
+
+
+# --- plain columns --------------------------------------------------------------------------------------
 
 
 def sack_edges(sack: pd.Series) -> tuple[np.ndarray, np.ndarray]:
@@ -111,52 +178,6 @@ def sack_edges(sack: pd.Series) -> tuple[np.ndarray, np.ndarray]:
 def connection_starts(tcp: pd.DataFrame) -> np.ndarray:
     """Mark the first packet of each connection, in rows that lie connection by connection."""
     return (tcp[KEY].astype("int64").diff().fillna(1) != 0).any(axis="columns").to_numpy()
-
-
-def _integers(values: np.ndarray) -> pd.Series:
-    absent = values == ABSENT
-    return pd.Series(pd.arrays.IntegerArray(np.where(absent, 0, values), absent))
-
-
-# --- captured twice -------------------------------------------------------------------------------------
-
-
-def _captured_twice(tcp: pd.DataFrame) -> np.ndarray:
-    """Mark packets that were captured again (`any`, bridge, VLAN, SPAN, router)."""
-    # All that a sender makes anew when it sends a segment again is the identification.
-    key = ["ip_id", "ts_value", "sack", "seq", "ack", "flags", "window", "tcp_len", "src", "src_port", *KEY]
-    twice = np.zeros(len(tcp), bool)
-    alike = np.flatnonzero(tcp.duplicated(key, keep=False))
-    packets = tcp.iloc[alike]
-    same = packets.groupby(key, dropna=False, sort=False, observed=True).ngroup()
-    number = packets.groupby(KEY, sort=False).ngroup()
-    columns = [packets["time"].astype("int64"), packets["ip_id"].fillna(0)]
-    columns += [packets[name] for name in ("tcp_len", "flags", "ttl")]
-    before: dict[int, Any] = {}
-    copies = set()
-    rows = zip(alike, same, number, *(column.tolist() for column in columns), strict=True)
-    for row, header, connection, time, ip_id, tcp_len, flags, ttl in rows:
-        if header in before:
-            first, first_ttl = before[header]
-            within = _same_within(ip_id, tcp_len, flags, ttl == first_ttl - 1, connection in copies)
-            if abs(time - first) <= within:
-                twice[row] = True
-                copies.add(connection)
-                continue
-        before[header] = time, ttl
-    return twice
-
-
-def _same_within(ip_id: int, tcp_len: int, flags: int, passed_router: bool, copies: bool) -> int:
-    """Return how far apart two packets that are alike may be and still be one, in ns."""
-    if ip_id:
-        return SAME_PACKET_WITHIN
-    if tcp_len or flags & (SYN | FIN | RST) or passed_router:
-        return SAME_WITHOUT_ID_WITHIN
-    return SAME_BARE_ACK_WITHIN if copies else -1
-
-
-# --- plain columns --------------------------------------------------------------------------------------
 
 
 def options_cut(tcp: pd.DataFrame) -> pd.Series:
