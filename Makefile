@@ -4,9 +4,9 @@ INPUT ?= data/samples/pmtu-black-hole
 OUTPUT ?=
 BIN := .venv/bin
 
-.PHONY: help report test jupyter lint fuzz samples lock
+.PHONY: help report test jupyter lint fuzz bench samples lock
 help:
-	@echo "make report [INPUT=\"capture.pcap mainlog messages/\"] [OUTPUT=report.html] | test | jupyter | lint | fuzz | samples"
+	@echo "make report [INPUT=\"capture.pcap mainlog messages/\"] [OUTPUT=report.html] | test | jupyter | lint | fuzz | bench | samples"
 
 report: .venv
 	@$(BIN)/smtpkit report $(INPUT) $(if $(OUTPUT),-o $(OUTPUT))
@@ -28,6 +28,11 @@ fuzz: .venv
 	@mkdir -p .fuzz
 	$(BIN)/python tests/fuzz/capture.py .fuzz -runs=$(RUNS) -max_len=3000 -artifact_prefix=.fuzz-
 	$(BIN)/python tests/fuzz/compiled.py 10 .fuzz
+
+# Needs Debian's tcptrace, tshark and exim4-base.
+bench: .venv
+	@for benchmark in $(wildcard benchmarks/captures.py benchmarks/exim_log_speed.py); do \
+		$(BIN)/python $$benchmark || exit 1; done
 
 # Needs root, and Debian's exim4-daemon-heavy, tcpdump and ethtool.
 samples:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -46,22 +46,24 @@ class Columns:
     def __init__(self) -> None:
         self.rows = 0
         self._columns: Piece = {}
-        self._sack: list[tuple[int, str]] = []
+        self._sack: list[str] = []
+        self._sack_rows: list[np.ndarray] = []
 
     def append(self, rows: Rows, expected: int) -> None:
         """Add the rows of a batch; `expected` is how many there may be in the end."""
         end = self.rows + len(rows.time)
-        piece = _piece(rows)
+        columns = piece(rows)
         if not self._columns or end > len(self._columns["time"]):
-            self._widen(piece, max(end + self.rows // 2, expected))
-        for name, values in piece.items():
+            self._widen(columns, max(end + self.rows // 2, expected))
+        for name, values in columns.items():
             if values.any():
                 self._columns[name][self.rows : end] = values
-        self._sack += [(self.rows + row, text) for row, text in _sack(rows)]
+        self._sack += sack(rows)
+        self._sack_rows.append(np.flatnonzero(rows.cells[decoder.SACK_AT] >= 0) + self.rows)
         self.rows = end
 
-    def _widen(self, piece: Piece, room: int) -> None:
-        for name, values in piece.items():
+    def _widen(self, columns: Piece, room: int) -> None:
+        for name, values in columns.items():
             wide = np.zeros(room, values.dtype)
             if name in self._columns:
                 wide[: self.rows] = self._columns.pop(name)[: self.rows]
@@ -83,10 +85,9 @@ class Columns:
         return tables.conform(pd.DataFrame(in_order, copy=False), "packets")
 
     def _sack_column(self) -> object:
-        texts = np.full(self.rows, None, object)
-        rows, texts_there = zip(*self._sack, strict=True) if self._sack else ((), ())
-        texts[list(rows)] = texts_there
-        return pd.array(texts, dtype="string")
+        place = np.full(self.rows, -1)
+        place[np.concatenate(self._sack_rows)] = np.arange(len(self._sack))
+        return pd.array(self._sack, dtype="string").take(place, allow_fill=True)
 
 
 def times(batch: Batch, interfaces: Sequence[Interface]) -> np.ndarray:
@@ -118,7 +119,7 @@ def _nanoseconds(ticks: np.ndarray, interface: Interface) -> np.ndarray:
     return np.where(valid, np.where(valid, seconds, 0) * 10**9 + fraction, NAT)
 
 
-def _piece(rows: Rows) -> Piece:
+def piece(rows: Rows) -> Piece:
     """Return the columns as small as they are kept, but for `sack`."""
     cells, frames = rows.cells, rows.batch.frames
     index = cells[decoder.INDEX]
@@ -140,13 +141,17 @@ def _piece(rows: Rows) -> Piece:
     return columns
 
 
-def _sack(rows: Rows) -> Iterator[tuple[int, str]]:
-    """Yield rows that have SACK blocks, and these as text."""
-    at, buffer = rows.cells[decoder.SACK_AT], rows.batch.buffer
-    for row in np.flatnonzero(at >= 0).tolist():
-        start = int(at[row])
-        blocks = buffer[start + 2 : start + int(buffer[start + 1])].tobytes()
-        yield row, " ".join(f"{left}-{right}" for left, right in struct.iter_unpack(">II", blocks))
+def sack(rows: Rows) -> list[str]:
+    """Return the SACK blocks of those rows that have some, as text."""
+    at = rows.cells[decoder.SACK_AT]
+    at = at[at >= 0]
+    counts = rows.batch.buffer[at + 1].astype(np.int64) // 8
+    ends = np.cumsum(counts)
+    number = np.arange(counts.sum()) - np.repeat(ends - counts, counts)  # of a block in its option
+    places = (np.repeat(at + 2, counts) + 8 * number)[:, np.newaxis] + np.arange(8)
+    edges = rows.batch.buffer[places].view(">u4").tolist()
+    blocks = [f"{left}-{right}" for left, right in edges]
+    return [" ".join(blocks[end - n : end]) for n, end in zip(counts.tolist(), ends.tolist(), strict=True)]
 
 
 def _column(column: tables.Column, given: Piece) -> object:

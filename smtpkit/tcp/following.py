@@ -59,6 +59,14 @@ OUT_OF_ORDER_WITHIN = 3_000_000  # ns, as in Wireshark where the RTT is unknown
 FIRST = 20  # packets among which the handshake is
 
 
+def group(numbers, wanted, places, rows):
+    """Enter the wanted rows into `rows`; those of number n go, in order, to where ``places[n]`` says."""
+    for i in range(len(numbers)):
+        if wanted[i]:
+            rows[places[numbers[i]]] = i
+            places[numbers[i]] += 1
+
+
 def mark_captured_twice(packets, bounds, edges, slots, secret, twice):
     """Mark packets that were captured again (`any`, bridge, VLAN, SPAN, router).
 

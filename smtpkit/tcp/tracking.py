@@ -71,10 +71,10 @@ def _found(packets: pd.DataFrame) -> dict[str, np.ndarray]:
         "bytes_in_flight": np.full(size, -1, np.int32),
         "ack_rtt": np.full(size, np.nan, np.float32),
     }
-    columns = _columns(packets)
+    columns, edges = _columns(packets)
     form = (forms.compiled if size >= INTERPRETED_PACKETS else forms.interpreted)(following)
-    for rows, bounds in _batches(packets):
-        table, edges = _table(columns, rows)
+    for rows, bounds in _batches(packets, form):
+        table = _table(columns, rows)
         twice = _captured_twice(form, table, bounds, edges)
         if twice.any():
             found["captured_twice"][rows[twice]] = True
@@ -92,18 +92,19 @@ def _small(name: str, values: np.ndarray) -> np.ndarray:
     return np.clip(values, -1, 2**31 - 1)
 
 
-def _batches(packets: pd.DataFrame) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def _batches(packets: pd.DataFrame, form: SimpleNamespace) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Yield rows of TCP packets, connection by connection, and where in them each connection begins.
 
     A damaged or cut header tells nothing.
     """
-    absent = np.logical_or.reduce([packets[name].isna() for name in _NEEDED])
-    rows = np.flatnonzero(~absent)
-    stream = packets["stream"].to_numpy("int64", na_value=-1)[rows]
-    number = packets["capture"].to_numpy("int64")[rows] * (stream.max(initial=0) + 1) + stream
-    order = np.argsort(number, kind="stable")
-    starts = np.flatnonzero(np.diff(number[order], prepend=-1))
-    rows, starts = rows[order], np.append(starts, len(rows))
+    tells = ~np.logical_or.reduce([packets[name].isna() for name in _NEEDED])
+    stream = packets["stream"].to_numpy("int64", na_value=0)
+    number = packets["capture"].to_numpy("int64") * (stream.max(initial=0) + 1) + stream
+    sizes = np.bincount(number[tells])
+    starts = np.cumsum(sizes) - sizes
+    rows = np.empty(sizes.sum(), np.int64)
+    form.group(*map(form.view, (number, tells.view(np.uint8), starts.copy(), rows)))
+    starts = np.append(starts[sizes > 0], len(rows))
     first = 0
     while first < len(starts) - 1:
         last = max(int(np.searchsorted(starts, starts[first] + BATCH, "right")) - 1, first + 1)
@@ -111,34 +112,28 @@ def _batches(packets: pd.DataFrame) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         first = last
 
 
-def _columns(packets: pd.DataFrame) -> dict[str, pd.Series]:
-    """Return what `_table` picks rows of; addresses as numbers."""
-    names = [*("seq", "ack", "flags", "window", "tcp_len", "ttl", "ip_id", "ts_value", "window_scale")]
-    columns = {name: packets[name] for name in [*names, "src_port", "dst_port", "sack"]}
+def _columns(packets: pd.DataFrame) -> tuple[dict[str, pd.Series], np.ndarray]:
+    """Return what `_table` picks rows of, with numbers for addresses; and the edges of all SACK blocks."""
+    edges, blocks = sack_edges(packets["sack"])
+    names = ("time", "seq", "ack", "flags", "window", "tcp_len", "ttl", "ip_id", "ts_value", "window_scale")
+    columns = {name: packets[name] for name in (*names, "src_port", "dst_port")}
     known = packets["src"].cat.categories.union(packets["dst"].cat.categories)
     for name in ("src", "dst"):
         numbers = known.get_indexer(packets[name].cat.categories).astype(np.int32)
         columns[name] = pd.Series(numbers[packets[name].cat.codes])
     columns["time"] = packets["time"].astype("int64")
     columns["options_cut"] = options_cut(packets)
-    return columns
+    columns["sacks"] = pd.Series(blocks.astype(np.uint8))
+    columns["sack_at"] = pd.Series(np.cumsum(blocks, dtype=np.int32) - blocks)
+    return columns, edges
 
 
-def _table(columns: dict[str, pd.Series], rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the packets as `following` takes them, and the edges of all their SACK blocks."""
-    edges, blocks = sack_edges(columns["sack"].iloc[rows])
-    picked = {
-        name: column.iloc[rows].to_numpy("int64", na_value=-1)
-        for name, column in columns.items()
-        if name != "sack"
-    }
-    made = {
-        "source": picked["src"] << 16 | picked["src_port"],
-        "target": picked["dst"] << 16 | picked["dst_port"],
-        "sack_at": np.cumsum(blocks) - blocks,
-        "sacks": blocks,
-    }
-    return np.array([(picked | made)[name] for name in following.PACKET_NAMES]), edges
+def _table(columns: dict[str, pd.Series], rows: np.ndarray) -> np.ndarray:
+    """Return the packets of these rows as `following` takes them."""
+    picked = {name: column.iloc[rows].to_numpy("int64", na_value=-1) for name, column in columns.items()}
+    for end, address, port in (("source", "src", "src_port"), ("target", "dst", "dst_port")):
+        picked[end] = picked[address] << 16 | picked[port]
+    return np.array([picked[name] for name in following.PACKET_NAMES])
 
 
 def _captured_twice(

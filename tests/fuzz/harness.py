@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from smtpkit.capture import CaptureError, Reader, reader
+from smtpkit.capture import CaptureError, Reader, columns, reader
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 from capture_seeds import FILES
@@ -26,10 +26,12 @@ def check(data: bytes) -> None:
     os.pwrite(FILE, data, 0)
     capture, rows = Reader(PATH), 0
     try:
-        for piece, batch in capture._pieces():
+        for decoded in capture._decoded():
+            piece = columns.piece(decoded)
+            columns.sack(decoded)
             rows += len(piece["frame"])
             payload = piece["payload_offset"][~piece["payload_offset?"]]
-            if (payload >= len(batch.buffer)).any() or (np.diff(piece["frame"]) <= 0).any():
+            if (payload >= len(decoded.batch.buffer)).any() or (np.diff(piece["frame"]) <= 0).any():
                 raise AssertionError("payload outside of its buffer, or frames out of order")
     except CaptureError as error:
         if not str(error).startswith(f"{PATH}: byte "):
