@@ -23,16 +23,24 @@ class Rows(NamedTuple):
     batch: Batch
     cells: np.ndarray  # (decoder.CELLS, rows) int64
     time: np.ndarray  # (rows,) nanoseconds since 1970, or NAT
-    file: int  # its number
+    capture: int
+    file: int  # number of its path
 
 
-# The columns that are cells, with numpy's dtype.
-_CELL_DTYPES = {
-    c.name: np.dtype(c.dtype.lower().replace("boolean", "bool"))
-    for c in tables.TABLES["packets"]
-    if c.name in decoder.CELLS and c.dtype != "category"
+# numpy's dtypes of the columns, and of `name?`.
+_OF_TABLE = {c.name: c for c in tables.TABLES["packets"]}
+_NULLABLE = {name for name, c in _OF_TABLE.items() if c.dtype == "boolean" or c.dtype[0] in "IU"}
+_DTYPES: dict[str, np.dtype] = {
+    **{"time": np.dtype(np.int64), "file": np.dtype(np.int16)},
+    **dict.fromkeys(("src", "dst"), np.dtype(np.int32)),
+    **{
+        name: np.dtype(c.dtype.lower().replace("boolean", "bool"))
+        for name, c in _OF_TABLE.items()
+        if name in _NULLABLE or c.dtype in ("bool", "uint8", "uint16", "int16", "int32")
+    },
+    **{name + "?": np.dtype(bool) for name in _NULLABLE},
 }
-_NULLABLE = {c.name for c in tables.TABLES["packets"] if c.dtype == "boolean" or c.dtype[0] in "IU"}
+_CELLS = {name: number for number, name in enumerate(decoder.CELLS) if name in _DTYPES}
 NAT = np.iinfo(np.int64).min
 _LATEST = 9_000_000_000  # seconds since 1970 that 64-bit nanoseconds hold, about
 
@@ -44,7 +52,7 @@ class Columns:
     """
 
     def __init__(self) -> None:
-        self.rows = 0
+        self.rows = self._room = 0
         self._columns: Piece = {}
         self._sack: list[str] = []
         self._sack_rows: list[np.ndarray] = []
@@ -52,36 +60,36 @@ class Columns:
     def append(self, rows: Rows, expected: int) -> None:
         """Add the rows of a batch; `expected` is how many there may be in the end."""
         end = self.rows + len(rows.time)
-        columns = piece(rows)
-        if not self._columns or end > len(self._columns["time"]):
-            self._widen(columns, max(end + self.rows // 2, expected))
-        for name, values in columns.items():
-            if values.any():
-                self._columns[name][self.rows : end] = values
+        if end == self.rows:
+            return
+        if end > self._room:
+            self._widen(max(end + self.rows // 2, expected))
+        for name, values in piece(rows).items():
+            self._columns[name][self.rows : end] = values
         self._sack += sack(rows)
         self._sack_rows.append(np.flatnonzero(rows.cells[decoder.SACK_AT] >= 0) + self.rows)
         self.rows = end
 
-    def _widen(self, columns: Piece, room: int) -> None:
-        for name, values in columns.items():
-            wide = np.zeros(room, values.dtype)
-            if name in self._columns:
-                wide[: self.rows] = self._columns.pop(name)[: self.rows]
+    def _widen(self, room: int) -> None:
+        for name, dtype in _DTYPES.items():
+            wide = np.zeros(room, dtype)
+            if self.rows:
+                wide[: self.rows] = self._columns[name][: self.rows]
             self._columns[name] = wide
+        self._room = room
 
-    def frame(self, capture: int, files: Sequence[str], hosts: Sequence[str]) -> pd.DataFrame:
+    def frame(self, files: Sequence[str], hosts: Sequence[str]) -> pd.DataFrame:
         """Return the table `packets`; `files` and `hosts` are the names behind the numbers in the columns."""
         if not self.rows:
             return tables.empty("packets")
         given = {name: values[: self.rows] for name, values in self._columns.items()}
-        columns = {c.name: _column(c, given) for c in tables.TABLES["packets"] if c.name in given}
-        columns["capture"] = pd.array(np.full(self.rows, capture), "Int16")
+        columns = {name: _column(name, given) for name in given if name in _OF_TABLE}
         columns["time"] = pd.DatetimeIndex(given["time"].view("M8[ns]"), tz="UTC")
         columns["sack"] = self._sack_column()
         columns["file"] = _category(given["file"], files)
         columns["src"] = _category(given["src"], hosts)
         columns["dst"] = _category(given["dst"], hosts)
-        in_order = {c.name: columns[c.name] for c in tables.TABLES["packets"]}
+        in_order = {name: columns[name] for name in _OF_TABLE}
         return tables.conform(pd.DataFrame(in_order, copy=False), "packets")
 
     def _sack_column(self) -> object:
@@ -120,25 +128,35 @@ def _nanoseconds(ticks: np.ndarray, interface: Interface) -> np.ndarray:
 
 
 def piece(rows: Rows) -> Piece:
-    """Return the columns as small as they are kept, but for `sack`."""
+    """Return the columns, but for `sack`; those that are all zero are left out."""
     cells, frames = rows.cells, rows.batch.frames
     index = cells[decoder.INDEX]
     columns: Piece = {
-        "file": np.full(len(index), rows.file, np.int16),
-        "frame": (index + (rows.batch.first + 1)).astype(np.int32),
+        "frame": index + (rows.batch.first + 1),
         "time": rows.time,
-        "frame_len": frames[decoder.FRAME_LEN][index].astype(np.int32),
-        "captured_len": frames[decoder.CAPTURED_LEN][index].astype(np.int32),
-        "outer_len": frames[decoder.OUTER_LEN][index].astype(np.int16),
-        "src": cells[decoder.SRC].astype(np.int32),
-        "dst": cells[decoder.DST].astype(np.int32),
+        "frame_len": frames[decoder.FRAME_LEN][index],
+        "captured_len": frames[decoder.CAPTURED_LEN][index],
     }
-    for name, dtype in _CELL_DTYPES.items():
-        cell = cells[decoder.CELLS.index(name)]
-        columns[name] = cell == 1 if dtype.kind == "b" else np.maximum(cell, 0).astype(dtype)
-        if name in _NULLABLE:
-            columns[name + "?"] = cell < 0
+    for name, number in (("capture", rows.capture), ("file", rows.file)):
+        if number:
+            columns[name] = np.full(len(index), number)
+    outer = frames[decoder.OUTER_LEN][index]
+    if outer.any():
+        columns["outer_len"] = outer
+    for name, number in _CELLS.items():
+        columns |= _cell(name, cells[number])
     return columns
+
+
+def _cell(name: str, cell: np.ndarray) -> Piece:
+    """Return a column and where it is absent, each unless it is all zero; absent cells are negative."""
+    least, most = cell.min(initial=0), cell.max(initial=-1)
+    found: Piece = {}
+    if most > 0:
+        found[name] = cell if least == 0 else np.maximum(cell, 0)
+    if least < 0 and name in _NULLABLE:
+        found[name + "?"] = cell < 0
+    return found
 
 
 def sack(rows: Rows) -> list[str]:
@@ -154,12 +172,12 @@ def sack(rows: Rows) -> list[str]:
     return [" ".join(blocks[end - n : end]) for n, end in zip(counts.tolist(), ends.tolist(), strict=True)]
 
 
-def _column(column: tables.Column, given: Piece) -> object:
-    values = given[column.name]
-    if column.name not in _NULLABLE:
+def _column(name: str, given: Piece) -> object:
+    values = given[name]
+    if name not in _NULLABLE:
         return values
     kind = pd.arrays.BooleanArray if values.dtype == bool else pd.arrays.IntegerArray
-    return kind(values, given[column.name + "?"])
+    return kind(values, given[name + "?"])
 
 
 def _category(numbers: np.ndarray, names: Sequence[str]) -> pd.Categorical:

@@ -30,7 +30,8 @@ from smtpkit.capture.decoder import (
 )
 from smtpkit.files import open_input
 
-CHUNK = 8 << 20  # bytes read at a time; more than the longest record
+CHUNK = 2 << 20  # bytes read at a time, which stay in the processor's cache until they are decoded
+MOST_BLOCK = 8 << 20  # bytes of a pcapng block that is no packet
 FRAMES = 8192  # frames in a batch at most, so that their tables stay in the processor's cache
 
 # magic number -> byte order, time stamps per second, record header
@@ -212,7 +213,7 @@ class _Pcapng:
                 return at, count, DAMAGED
             self._order, self._first = order, len(self._file.interfaces)
         kind, size = struct.unpack(f"{self._order}II", head[:8])
-        if size < 12 or size % 4 or size > CHUNK:
+        if size < 12 or size % 4 or size > MOST_BLOCK:
             return at, count, DAMAGED
         if self._file._end - at < size:
             return at, count, MORE

@@ -108,7 +108,7 @@ class Reader:
             yield self._frame(table), memoryview(rows.batch.buffer)  # type: ignore[arg-type]
 
     def _frame(self, table: columns.Columns) -> pd.DataFrame:
-        return table.frame(self.capture, self.paths, self._known.names)
+        return table.frame(self.paths, self._known.names)
 
     def _decoded(self) -> Iterator[columns.Rows]:
         self._known, self._fragments = Known(), Fragments()
@@ -153,7 +153,7 @@ class Reader:
         self._known.name_hosts()
         own = time[cells[decoder.INDEX]]
         self._fragments.tie(cells, own)
-        return columns.Rows(batch, cells, own, self.paths.index(file.path))
+        return columns.Rows(batch, cells, own, self.capture, self.paths.index(file.path))
 
 
 class Account:
@@ -250,7 +250,8 @@ def _first_time(path: str) -> int:
 def _unwrap(batch: Batch) -> None:
     """Let dpkt find the IP packet in the frames that the decoder declines."""
     kinds = batch.frames[decoder.KIND, : batch.size]
-    for i in np.flatnonzero((kinds >= decoder.TUNNEL) | np.isin(kinds, _INNER)):
+    others = np.flatnonzero((kinds != decoder.IPV4) & (kinds != decoder.IPV6))
+    for i in others[(kinds[others] >= decoder.TUNNEL) | np.isin(kinds[others], _INNER)]:
         frame = batch.frames[:, i]
         start, end = frame[decoder.NETWORK], frame[decoder.OFFSET] + frame[decoder.CAPTURED_LEN]
         found = inner_ip(int(frame[decoder.KIND]), batch.buffer[start:end].tobytes())

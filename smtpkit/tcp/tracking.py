@@ -47,7 +47,7 @@ def analysis(packets: pd.DataFrame) -> pd.DataFrame:
         "captured_twice": found["captured_twice"],
         "relative_seq": _nullable(found["relative_seq"], found["relative_seq"] == ABSENT),
         "relative_ack": _nullable(found["relative_ack"], found["relative_ack"] == ABSENT),
-        **{name: marks & (1 << bit) > 0 for bit, name in enumerate(following.MARK_NAMES)},
+        **{name: _marked(marks, 1 << bit) for bit, name in enumerate(following.MARK_NAMES)},
         "offload": _offload(packets),
         "delivered": pd.arrays.BooleanArray(delivered == 1, delivered < 0),
         "bytes_in_flight": _nullable(found["bytes_in_flight"], found["bytes_in_flight"] < 0),
@@ -154,6 +154,12 @@ def _follow(form: SimpleNamespace, table: np.ndarray, bounds: np.ndarray, edges:
     work.append(np.empty((2, following.MOST_BLOCKS), np.int64))
     form.follow(*map(form.view, [table, bounds, edges, found, *work]))
     return found
+
+
+def _marked(marks: np.ndarray, bit: int) -> np.ndarray:
+    flag = np.zeros(len(marks), bool)
+    flag[np.flatnonzero(marks & bit)] = True  # most are rare: memory that is not written to takes no room
+    return flag
 
 
 def _nullable(values: np.ndarray, absent: np.ndarray) -> pd.arrays.IntegerArray:
