@@ -180,10 +180,10 @@ def _column(name: str, given: Piece) -> object:
     return kind(values, given[name + "?"])
 
 
-def _category(numbers: np.ndarray, names: Sequence[str]) -> pd.Categorical:
+def _category(numbers: np.ndarray, names: Sequence[str]) -> object:
     """Return a categorical of those names only that occur."""
     used = np.zeros(len(names), bool)
     used[numbers] = True
     codes = np.cumsum(used) - 1
     own = [names[i] for i in np.flatnonzero(used).tolist()]
-    return pd.Categorical.from_codes(codes[numbers], pd.Index(own, dtype=object))
+    return pd.Categorical.from_codes(codes[numbers], pd.Index(own))

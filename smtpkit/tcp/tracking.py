@@ -99,7 +99,9 @@ def _batches(packets: pd.DataFrame, form: SimpleNamespace) -> Iterator[tuple[np.
     """
     tells = ~np.logical_or.reduce([packets[name].isna() for name in _NEEDED])
     stream = packets["stream"].to_numpy("int64", na_value=0)
-    number = packets["capture"].to_numpy("int64") * (stream.max(initial=0) + 1) + stream
+    number = packets["capture"].to_numpy("int64", copy=True)
+    number *= stream.max(initial=0) + 1
+    number += stream
     sizes = np.bincount(number[tells])
     starts = np.cumsum(sizes) - sizes
     rows = np.empty(sizes.sum(), np.int64)
@@ -124,7 +126,7 @@ def _columns(packets: pd.DataFrame) -> tuple[dict[str, pd.Series], np.ndarray]:
     columns["time"] = packets["time"].astype("int64")
     columns["options_cut"] = options_cut(packets)
     columns["sacks"] = pd.Series(blocks.astype(np.uint8))
-    columns["sack_at"] = pd.Series(np.cumsum(blocks, dtype=np.int32) - blocks)
+    columns["sack_at"] = pd.Series((np.cumsum(blocks) - blocks).astype(np.int32))
     return columns, edges
 
 
@@ -163,7 +165,8 @@ def _marked(marks: np.ndarray, bit: int) -> np.ndarray:
 
 
 def _nullable(values: np.ndarray, absent: np.ndarray) -> pd.arrays.IntegerArray:
-    return pd.arrays.IntegerArray(np.where(absent, 0, values), absent)
+    values[absent] = 0
+    return pd.arrays.IntegerArray(values, absent)
 
 
 # --- plain columns --------------------------------------------------------------------------------------
