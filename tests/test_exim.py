@@ -113,16 +113,18 @@ FLAGGED = [
         {"kind": "arrival", "address": "a@example.org", "host": "c.example.org", "host_address": "192.0.2.10"}
         | {"host_port": 40000, "interface_address": "192.0.2.1", "interface_port": 25, "protocol": "esmtps"}
         | {"cipher": "TLS1.3:TLS_AES_256:256", "size": 12345, "reception_time": 0.204, "subject": 'a => "b"'}
-        | {"header_message_id": "x@example.org", "recipients": 'b@example.net "c d"@example.net'},
+        | {"header_message_id": "x@example.org", "recipients": 'b@example.net "c d"@example.net'}
+        | {"certificate_verified": "no", "options": "L- K from <a@example.org>"},
     ),
     (
         "<= <> R=1s1ABC-000000001Qd-0a1A U=mail P=local S=sss",  # a bounce, its size masked
-        {"kind": "arrival", "address": "", "protocol": "local"},
+        {"kind": "arrival", "address": "", "protocol": "local", "user": "mail"}
+        | {"reference": "1s1ABC-000000001Qd-0a1A"},
     ),
     (
         '<= "spaced user"@example.org U=spaced user P=local S=10 id*=E1@example.org',
         {"kind": "arrival", "address": '"spaced user"@example.org', "protocol": "local", "size": 10}
-        | {"header_message_id": "E1@example.org"},
+        | {"header_message_id": "E1@example.org", "user": "spaced user"},
     ),
     (
         "<= a@example.org H=([IPv6:2001:db8::1]) [2001:db8::1] P=smtp S=1 for SRS0=ZZ=YY=h=a@example.net",
@@ -141,7 +143,9 @@ FLAGGED = [
         ' C="250 OK \\"x\\" C:\\\\d\\\\n250 H=y" QT=3m45s DT=1d4h',
         {"kind": "delivery", **B, **HOST, "host_port": 25, "sender": "a@example.org", "size": 99}
         | {"interface_address": "192.0.2.1", "interface_port": 41235, "cipher": "TLS1.2:x:256*"}
-        | {"confirmation": '250 OK "x" C:\\d\\n250 H=y', "queue_time": 225.0, "delivery_time": 100800.0},
+        | {"confirmation": '250 OK "x" C:\\d\\n250 H=y', "queue_time": 225.0, "delivery_time": 100800.0}
+        | {"certificate_verified": "dane", "peer_dn": "/CN=mx", "return_path": "a@example.org"}
+        | {"options": "TFO* L PRDR K"},
     ),
     (
         "-> user <original@example.net> R=r T=t",
@@ -230,6 +234,7 @@ FLAGGED = [
         "** b@example.net R=r T=t H=mx.example.net [198.51.100.1] X=TLS1.2:x:256 CV=yes : SMTP error from"
         " remote mail server after RCPT TO:<b@example.net>: 550 no\\n550 DT=1s DT=0.5s",
         {"kind": "failure", **B, **HOST, "cipher": "TLS1.2:x:256", "smtp_code": 550, "delivery_time": 0.5}
+        | {"certificate_verified": "yes"}
         | {"text": "SMTP error from remote mail server after RCPT TO:<b@example.net>: 550 no\\n550 DT=1s"},
     ),
     (
@@ -365,8 +370,16 @@ def test_junk_is_counted_and_kept(tmp_path):
 
 def test_a_line_of_megabytes_is_cut_and_counted(tmp_path):
     log = log_of(tmp_path, f"{AT} x" + "y" * (3 << 20), f"{AT} z", *["w" * 1000] * 1100)
-    assert [len(text) for text in log.log_lines["text"]] == [(1 << 20) - len(AT) - 1, 1 + 1047 * 1001]
-    assert log.skipped["count"].tolist() == [1, 53]
+    assert [len(text) for text in log.log_lines["text"]] == [
+        (1 << 20) - len(AT) - 1,
+        1 + 1047 * 1001,
+        53 * 1001 - 1,
+    ]
+    counts = dict(zip(log.skipped["reason"], log.skipped["count"], strict=True))
+    assert counts == {
+        "rest of a line longer than 1048576 bytes": 1,
+        "line without a time stamp, kept as text": 1,  # a new row, since the one above is long enough
+    }
 
 
 @pytest.mark.parametrize("compress", [gzip.compress, bz2.compress])
@@ -650,6 +663,7 @@ def test_messages_count_the_last_outcome_of_each_recipient(tmp_path):
         "message_id": ID, "arrival": pd.Timestamp("2024-05-01 10:00:00Z"), "sender": "a@example.org",
         "size": 399, "protocol": "esmtp", "peer": "192.0.2.10", "header_message_id": "x@e", "recipients": 4,
         "delivered": 2, "failed": 1, "deferred": 1, "file": str(tmp_path / "mainlog"), "line": 1,
+        "outcomes": "delivered b@example.net\ndeferred c@example.net\ndelivered user@example.net\nfailed d@example.net",
     }  # fmt: skip
 
 
@@ -664,6 +678,7 @@ def test_a_completed_message_has_no_recipient_left(tmp_path):
     )
     row = fields(log.messages)
     assert (row["sender"], row["recipients"], row["delivered"], row["deferred"]) == ("", 1, 1, 0)
+    assert (row["outcomes"], row["bounce_of"]) == ("delivered b@example.net", "1s1ABC-000000001Qd-0a1A")
     assert row["completed"] == pd.Timestamp("2024-05-01 10:30:00Z")
 
 
