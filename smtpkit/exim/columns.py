@@ -28,19 +28,19 @@ class Values:
 
     def __init__(self, form: SimpleNamespace, buffer: np.ndarray, spans: np.ndarray) -> None:
         self._form, self._buffer, self._spans = form, buffer, spans
-        self.size = spans.shape[1]
+        self.size = len(spans)
 
     def there(self, name: str) -> np.ndarray:
         """Tell which entries have a value."""
-        return self._spans[2 * lines.SPANS.index(name)] >= 0
+        return self._spans[:, 2 * lines.SPANS.index(name)] >= 0
 
     def texts(self, name: str) -> pa.Array | None:
         """Return the values as text; None if there are none at all."""
         at = lines.SPANS.index(name)
-        there = self._spans[2 * at] >= 0
+        there = self._spans[:, 2 * at] >= 0
         if not there.any():
             return None
-        sizes = (self._spans[2 * at + 1] - self._spans[2 * at])[there]
+        sizes = (self._spans[:, 2 * at + 1] - self._spans[:, 2 * at])[there]
         offsets, out = np.empty(self.size + 1, np.int64), np.empty(int(sizes.sum()), np.uint8)
         view = self._form.view
         self._form.gather(view(self._buffer), view(self._spans), at, self.size, view(offsets), view(out))
@@ -84,11 +84,11 @@ def piece(entries: Entries, time: np.ndarray, file: str) -> Piece:
 
 def _decode(entries: Entries) -> Values:
     form, buffer, count = entries.form, entries.buffer, len(entries.number)
-    facts, spans = np.ascontiguousarray(entries.facts), np.full((2 * len(lines.SPANS), count), -1, np.int32)
+    facts, spans = np.ascontiguousarray(entries.facts), np.full((count, 2 * len(lines.SPANS)), -1, np.int32)
     form.decode(form.view(buffer), form.view(facts), form.view(spans), count)
     entries.facts[:] = facts
     if entries.more:
-        buffer = _continued(buffer, spans[2 * lines.TEXT : 2 * lines.TEXT + 2], entries.more)
+        buffer = _continued(buffer, spans[:, 2 * lines.TEXT : 2 * lines.TEXT + 2], entries.more)
     return Values(form, buffer, spans)
 
 
@@ -96,9 +96,9 @@ def _continued(buffer: np.ndarray, text: np.ndarray, more: dict[int, list[bytes]
     """Return `buffer` with the texts of those entries at its end that other lines continue."""
     pieces, end = [buffer], len(buffer)
     for row, continued in more.items():
-        start, stop = text[:, row].tolist()
+        start, stop = text[row].tolist()
         joined = b"\n".join([buffer[start:stop].tobytes() if start >= 0 else b"", *continued])
-        text[:, row] = end, end + len(joined)
+        text[row] = end, end + len(joined)
         pieces.append(np.frombuffer(joined, np.uint8))
         end += len(joined)
     return np.concatenate(pieces)
@@ -142,7 +142,8 @@ def _read_errors(columns: Piece, values: Values) -> None:
     texts = values.texts("error")
     if texts is None:
         return
-    found = pc.extract_regex(texts.drop_null(), errors.ERROR_RE2)
+    texts = texts.drop_null().dictionary_encode()  # many are alike
+    found = pc.extract_regex(texts.dictionary, errors.ERROR_RE2).take(texts.indices)
     fields = {field.name: pc.struct_field(found, field.name) for field in found.type}
     for name, largest in _FROM_ERROR.items():
         columns[name] = _scattered_numbers(

@@ -247,13 +247,13 @@ def nested_end(buf, at, end, closing):
 
 def put(spans, column, row, start, end):
     """Enter where a value stands."""
-    spans[2 * column, row] = start
-    spans[2 * column + 1, row] = end
+    spans[row, 2 * column] = start
+    spans[row, 2 * column + 1] = end
 
 
 def missing(spans, column, row):
     """Tell whether a value is not there yet."""
-    return spans[2 * column, row] < 0
+    return spans[row, 2 * column] < 0
 
 
 # --- the start of a line ---------------------------------------------------------------------------------
@@ -403,7 +403,7 @@ def flagged(buf, at, end, flag, spans, i):
     """Read what follows a flag: the address, fields, and an error text where something failed."""
     mode = FLAG_MODES[flag]
     after = address(buf, at + 1, end, spans, i)
-    start, stop = spans[2 * ADDRESS, i], spans[2 * ADDRESS + 1, i]
+    start, stop = spans[i, 2 * ADDRESS], spans[i, 2 * ADDRESS + 1]
     if mode == FAILURE and not is_address(buf, start, stop):
         put(spans, ADDRESS, i, -1, -1)
         put(spans, ORIGINAL_ADDRESS, i, -1, -1)
@@ -418,7 +418,7 @@ def flagged(buf, at, end, flag, spans, i):
             end = time_at_end(buf, at, end, spans, i)
         if at < end:
             put(spans, TEXT, i, at, end)
-        put(spans, ERROR, i, spans[2 * TEXT, i], spans[2 * TEXT + 1, i])
+        put(spans, ERROR, i, spans[i, 2 * TEXT], spans[i, 2 * TEXT + 1])
 
 
 def is_address(buf, at, end):
@@ -646,7 +646,7 @@ def unread(buf, at, end, spans, i):
     while not ends_here(buf, stop, end):
         stop = quoted_end(buf, stop, end) if buf[stop] == QUOTE else stop + 1
     stop = min(stop, end)
-    put(spans, TEXT, i, at if missing(spans, TEXT, i) else spans[2 * TEXT, i], stop)
+    put(spans, TEXT, i, at if missing(spans, TEXT, i) else spans[i, 2 * TEXT], stop)
     return stop
 
 
@@ -656,7 +656,7 @@ def option(spans, i, start, end):
     while slot < LAST_OPTION and not missing(spans, slot, i):
         slot += 1
     if slot > OPTION:
-        start = start - 1 if missing(spans, slot, i) else spans[2 * slot, i]  # with the blank before it
+        start = start - 1 if missing(spans, slot, i) else spans[i, 2 * slot]  # with the blank before it
     put(spans, slot, i, start, end)
 
 
@@ -926,24 +926,34 @@ def gather(buf, spans, column, count, offsets, out):
     to = 0
     for i in range(count):
         offsets[i] = to
-        at, end = spans[2 * column, i], spans[2 * column + 1, i]
+        at, end = spans[i, 2 * column], spans[i, 2 * column + 1]
         if at < 0:
             continue
-        escaped = undone and at > 0 and buf[at - 1] == QUOTE
-        while at < end:
-            if escaped and buf[at] == BACKSLASH and at + 1 < end and buf[at + 1] in (QUOTE, BACKSLASH):
-                at += 1
-            out[to] = buf[at]
-            to += 1
-            at += 1
+        if undone and at > 0 and buf[at - 1] == QUOTE:
+            to = unescape(buf, at, end, out, to)
+            continue
+        for k in range(end - at):
+            out[to + k] = buf[at + k]
+        to += end - at
     offsets[count] = to
+    return to
+
+
+def unescape(buf, at, end, out, to):
+    r"""Copy a quoted text, in which ``\"`` and ``\\`` stand for the second one; return where it ends."""
+    while at < end:
+        if buf[at] == BACKSLASH and at + 1 < end and (buf[at + 1] == QUOTE or buf[at + 1] == BACKSLASH):
+            at += 1
+        out[to] = buf[at]
+        to += 1
+        at += 1
     return to
 
 
 def integers(buf, spans, column, count, largest, values, absent):
     """Read one column's values as numbers; a masked one, and one that is too large, is absent."""
     for i in range(count):
-        at, end = spans[2 * column, i], spans[2 * column + 1, i]
+        at, end = spans[i, 2 * column], spans[i, 2 * column + 1]
         negative = 0 <= at < end and buf[at] == MINUS
         at += negative
         absent[i] = at < 0 or at >= end or end - at > 18
@@ -959,7 +969,7 @@ def integers(buf, spans, column, count, largest, values, absent):
 def durations(buf, spans, column, count, values, absent):
     """Read one column's values, such as ``1d4h``, ``5m0s`` or ``0.204s``, in seconds; a masked one is absent."""
     for i in range(count):
-        at, end = spans[2 * column, i], spans[2 * column + 1, i]
+        at, end = spans[i, 2 * column], spans[i, 2 * column + 1]
         absent[i] = at < 0 or at >= end or end - at > 40
         values[i] = 0.0
         unit = 1 << 62
