@@ -271,7 +271,7 @@ TABLES: dict[str, tuple[Column, ...]] = {
     ),
     "log_lines": (
         _FILE,
-        _LINE,
+        Column("line", "int32", "line in that file, from 1; the first one of a continued line"),
         Column("time", TIME, "time stamp"),
         Column("pid", "Int64", "process id", source="log_selector +pid"),
         Column("message_id", "string", "Exim's id, 16 or 23 characters", privacy="message_id"),

@@ -6,6 +6,7 @@ import random
 import re
 import shutil
 import subprocess
+import sys
 import tarfile
 import time
 from pathlib import Path
@@ -99,6 +100,110 @@ def test_a_date_that_does_not_exist_keeps_its_line(tmp_path):
     log = log_of(tmp_path, "2024-02-31 10:00:00 Start queue run: pid=1", f"{AT} End queue run: pid=1")
     assert log.log_lines["time"].isna().tolist() == [True, False]
     assert fields(log.skipped)["reason"] == "time stamp that is no date"
+
+
+@pytest.mark.parametrize(
+    ("start", "time", "pid"),
+    [
+        ("2024-05-01T10:00:00.123456+02:00 mx exim[99]: ", "2024-05-01 08:00:00.123456Z", 99),  # rsyslog
+        ("2024-05-01T10:00:00+0200 mx exim4[99]: ", "2024-05-01 08:00:00Z", 99),  # journalctl -o short-iso
+        ("<22>1 2024-05-01T10:00:00.5Z mx exim 99 - - ", "2024-05-01 10:00:00.5Z", 99),  # RFC 5424
+        ('<22>1 2024-05-01T10:00:00Z mx exim 99 ID4 [a@1 b="c \\"] d"][e] ', "2024-05-01 10:00:00Z", 99),
+        ("<22>1 2024-05-01T10:00:00Z mx exim - - - 2024-05-01 09:59:58 [7]", "2024-05-01 09:59:58Z", 7),
+        ("<22>1 2024-05-01T10:00:00Z mx exim - - - 2024-05-01 09:59:58 +0100 ", "2024-05-01 08:59:58Z", None),
+        ("2024-05-01T10:00:00Z mx mailer[99]: 2024-05-01 09:59:58 ", "2024-05-01 09:59:58Z", 99),
+    ],
+)
+@pytest.mark.parametrize("rest", [f"{ID} => b@example.net R=r T=t"])
+def test_syslog_with_and_without_exims_own_time(tmp_path, start, time, pid, rest):
+    row = fields(log_of(tmp_path, f"{start.rstrip()} {rest}").log_lines)
+    assert (row["time"], row.get("pid"), row["message_id"]) == (pd.Timestamp(time), pid, ID)
+    assert (row["kind"], row["address"], row["router"]) == ("delivery", "b@example.net", "r")
+    assert sniff(start.encode() + rest.encode())
+
+
+def test_the_year_that_syslog_lacks_is_that_of_the_file(tmp_path):
+    path = tmp_path / "mail.log"
+    path.write_text("Dec 31 23:59:59 mx exim[9]: Start queue run: pid=1\nJan  1 00:00:01 mx exim[9]: x\n")
+    os.utime(path, (1704200000, 1704200000))  # 2024-01-02
+    times = read_log(path, timezone="UTC").log_lines["time"]
+    assert times.tolist() == [pd.Timestamp("2023-12-31 23:59:59Z"), pd.Timestamp("2024-01-01 00:00:01Z")]
+
+
+def test_lines_that_syslog_split_are_put_together(tmp_path):
+    """The example of the Exim specification, section "Logging to syslog", with another process in between."""
+    at = "Sep 16 16:09:43 ppsw exim[9]: "
+    log = log_of(
+        tmp_path,
+        f"{at}[1/5] 2002-09-16 16:09:43 16RdAL-0006pc-00 rejected from",
+        f"{at}[2/5]  [127.0.0.1] (ph10): syntax error in 'From' header",
+        "Sep 16 16:09:43 ppsw exim[10]: 2002-09-16 16:09:43 16RdAM-0006pc-00 Completed",
+        f"{at}[3/5]  when scanning for sender: missing or malformed lo",
+        f'{at}[4/5] cal part in "<>" (envelope sender is <ph10@cam.exa',
+        f"{at}[5/5] mple>)",
+        f"{at}[1\\3] 2002-09-16 16:09:43 16RdAL-0006pc-00 rejected after DATA",
+        f"{at}[2\\3] Envelope-from: <a@b>",
+        f"{at}[3/3] F From: <>",
+    ).log_lines
+    assert log["line"].tolist() == [1, 3, 7]
+    assert log["pid"].tolist() == [9, 10, 9]
+    assert log["text"].tolist() == [
+        "rejected from [127.0.0.1] (ph10): syntax error in 'From' header when scanning for sender: missing or"
+        ' malformed local part in "<>" (envelope sender is <ph10@cam.example>)',
+        "Completed",
+        "rejected after DATA\nEnvelope-from: <a@b>\nF From: <>",
+    ]
+
+
+def test_a_part_without_the_others_is_kept_and_counted(tmp_path):
+    log = log_of(tmp_path, "May  1 10:00:00 mx exim[9]: [2/3] of something", "May  1 10:00:00 mx exim[9]: x")
+    assert log.log_lines["text"].tolist() == ["of something", "x"]
+    assert fields(log.skipped)["reason"] == "part of a split syslog line whose other parts are missing"
+
+
+def test_what_others_wrote_into_the_syslog_is_text(tmp_path):
+    row = fields(
+        log_of(
+            tmp_path, f"2024-05-01T10:00:00Z mx dovecot[3]: {ID} => a@b R=r T=t", f"{AT} x"
+        ).log_lines.head(1)
+    )
+    assert (row["kind"], row["text"]) == ("other", f"dovecot: {ID} => a@b R=r T=t")
+
+
+def test_a_rotation_is_read_in_order_of_time(tmp_path):
+    (tmp_path / "mainlog").write_text("2024-05-03 10:00:00 c\n")
+    (tmp_path / "mainlog.1").write_text("2024-05-02 10:00:00 b\n")
+    (tmp_path / "mainlog.2.gz").write_bytes(gzip.compress(b"2024-05-01 10:00:00 a\n"))
+    (tmp_path / "rejectlog-20240502").write_text("2024-05-02 09:00:00 r\n2024-05-02 11:00:00 s\n")
+    log = read_log(*sorted(tmp_path.iterdir()), timezone="UTC").log_lines
+    assert log["text"].tolist() == ["a", "r", "b", "s", "c"]
+
+
+def test_standard_input():
+    code = "from smtpkit import read_log; print(read_log('-', timezone='UTC').log_lines['text'].tolist())"
+    done = subprocess.run([sys.executable, "-c", code], input=f"{AT} a\n", capture_output=True, text=True)
+    assert done.stdout == "['a']\n"
+
+
+def test_the_hour_that_comes_twice_is_told_apart_by_order(tmp_path):
+    log = log_of(
+        tmp_path,
+        *(f"2024-10-27 {clock} x" for clock in ("01:59:59", "02:10:00", "02:59:00", "02:58:59", "02:00:01")),
+        *(f"2024-10-27 {clock} x" for clock in ("02:30:00", "03:00:00")),
+        timezone="Europe/Berlin",
+    )
+    assert log.log_lines["time"].dt.strftime("%d %H:%M:%S").tolist() == [
+        *("26 23:59:59", "27 00:10:00", "27 00:59:00", "27 00:58:59"),
+        *("27 01:00:01", "27 01:30:00", "27 02:00:00"),
+    ]
+    row = fields(log.skipped)
+    assert (row["count"], row["where"]) == (5, "line 2")
+    assert row["reason"].startswith("time stamp in the hour that summer time repeats")
+
+
+def test_the_hour_that_never_comes_is_flagged(tmp_path):
+    row = fields(log_of(tmp_path, "2024-03-31 02:30:00 x", timezone="Europe/Berlin").skipped)
+    assert row["reason"].startswith("time stamp in the hour that summer time leaves out")
 
 
 # Lines with a flag, typed by hand after the specification and real logs

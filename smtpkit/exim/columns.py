@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from types import SimpleNamespace
 from typing import Any
 
@@ -27,40 +28,49 @@ class Values:
     """The values of some entries: `spans` says where in `buffer` each stands."""
 
     def __init__(self, form: SimpleNamespace, buffer: np.ndarray, spans: np.ndarray) -> None:
-        self._form, self._buffer, self._spans = form, buffer, spans
+        self._form, self._buffer = form, form.view(buffer)
+        self._places, self._ends = (
+            np.ascontiguousarray(spans[:, ::2].T),
+            np.ascontiguousarray(spans[:, 1::2].T),
+        )
         self.size = len(spans)
 
     def there(self, name: str) -> np.ndarray:
         """Tell which entries have a value."""
-        return self._spans[:, 2 * lines.SPANS.index(name)] >= 0
+        return self._places[lines.SPANS.index(name)] >= 0
 
     def texts(self, name: str) -> pa.Array | None:
         """Return the values as text; None if there are none at all."""
-        at = lines.SPANS.index(name)
-        there = self._spans[:, 2 * at] >= 0
+        there = self.there(name)
         if not there.any():
             return None
-        sizes = (self._spans[:, 2 * at + 1] - self._spans[:, 2 * at])[there]
-        offsets, out = np.empty(self.size + 1, np.int64), np.empty(int(sizes.sum()), np.uint8)
+        places, ends = self._of(name)
+        offsets, out = (
+            pa.allocate_buffer(8 * (self.size + 1)),
+            pa.allocate_buffer(int((ends - places)[there].sum())),
+        )
         view = self._form.view
-        self._form.gather(view(self._buffer), view(self._spans), at, self.size, view(offsets), view(out))
-        nulls = None if there.all() else pa.py_buffer(np.packbits(there, bitorder="little"))
-        buffers = [nulls, pa.py_buffer(offsets), pa.py_buffer(out)]
-        return pa.Array.from_buffers(pa.large_string(), self.size, buffers)
+        into = view(np.frombuffer(offsets, np.int64)), view(np.frombuffer(out, np.uint8))
+        self._form.gather(self._buffer, view(places), view(ends), name in ("confirmation", "subject"), *into)
+        nulls = None if there.all() else pa.array(there).buffers()[1]
+        return pa.Array.from_buffers(pa.large_string(), self.size, [nulls, offsets, out])
 
     def numbers(self, name: str) -> tuple[np.ndarray, np.ndarray] | None:
         """Return the values as numbers, and where there is none."""
-        at = lines.SPANS.index(name)
         if not self.there(name).any():
             return None
         column, view = _COLUMNS[name], self._form.view
-        buffer, spans = view(self._buffer), view(self._spans)
+        places, ends = map(view, self._of(name))
         values, absent = np.empty(self.size, column.dtype.lower()), np.empty(self.size, bool)
         if column.dtype == "Float64":
-            self._form.durations(buffer, spans, at, self.size, view(values), view(absent))
+            self._form.durations(self._buffer, places, ends, view(values), view(absent))
         else:
-            self._form.integers(buffer, spans, at, self.size, _LARGEST[name], view(values), view(absent))
+            self._form.integers(self._buffer, places, ends, _LARGEST[name], view(values), view(absent))
         return values, absent
+
+    def _of(self, name: str) -> tuple[np.ndarray, np.ndarray]:
+        row = lines.SPANS.index(name)
+        return self._places[row], self._ends[row]
 
 
 def piece(entries: Entries, time: np.ndarray, file: str) -> Piece:
@@ -73,7 +83,7 @@ def piece(entries: Entries, time: np.ndarray, file: str) -> Piece:
     columns["file"] = pa.DictionaryArray.from_arrays(
         np.zeros(values.size, np.int8), pa.array([file], pa.large_string())
     )
-    columns["line"] = (number, np.zeros(values.size, bool))
+    columns["line"] = number.astype(np.int32)
     columns["time"] = time
     columns["flag"] = _coded(facts[lines.FLAG], lines.FLAGS)
     columns["kind"] = _coded(facts[lines.KIND], tables.KINDS)
@@ -104,22 +114,69 @@ def _continued(buffer: np.ndarray, text: np.ndarray, more: dict[int, list[bytes]
     return np.concatenate(pieces)
 
 
-def frame(pieces: list[Piece]) -> pd.DataFrame:
-    """Return the table `log_lines`, letting go each column of the pieces as it is joined."""
-    if not pieces:
+def frame(pieces: Iterable[Piece]) -> pd.DataFrame:
+    """Return the table `log_lines`. Numbers go into arrays that grow: no column is in memory twice."""
+    numbers = {name: _Numbers(column) for name, column in _COLUMNS.items() if column.dtype[0] in "IFid"}
+    chunks: dict[str, list[Any]] = {name: [] for name in _COLUMNS if name not in numbers}
+    sizes: list[int] = []
+    for piece in pieces:
+        sizes.append(len(piece["line"]))
+        for name, chunk in piece.items():
+            if name in numbers:
+                numbers[name].append(chunk, sizes[-1])
+            else:
+                chunks[name].append(chunk)
+    if not sizes:
         return tables.empty("log_lines")
-    sizes = [len(piece["time"]) for piece in pieces]
-    columns = {
-        name: _join(column, [piece.pop(name) for piece in pieces], sizes) for name, column in _COLUMNS.items()
-    }
-    return pd.DataFrame(columns, copy=False)
+    columns = {name: column.array() for name, column in numbers.items()}
+    for name, own in chunks.items():
+        columns[name] = _text(own, sizes) if _COLUMNS[name].dtype == "string" else _categorical(own, sizes)
+        own.clear()
+    return pd.DataFrame({name: columns[name] for name in _COLUMNS}, copy=False)
+
+
+class _Numbers:
+    """A column of numbers or times that grows."""
+
+    def __init__(self, column: tables.Column) -> None:
+        self._column, self._size = column, 0
+        self._values = np.empty(0, np.int64 if column.dtype == tables.TIME else column.dtype.lower())
+        self._absent = np.empty(0, bool)
+
+    def append(self, chunk: Any, size: int) -> None:
+        """Add what a piece has; None if it has no value at all."""
+        start, self._size = self._size, self._size + size
+        if self._size > len(self._values):
+            self._values = _longer(self._values, start, 2 * self._size)
+            self._absent = _longer(self._absent, start, 2 * self._size)
+        values, absent = chunk if isinstance(chunk, tuple) else (chunk, chunk is None)
+        self._absent[start : self._size] = absent
+        if values is not None:
+            self._values[start : self._size] = values
+
+    def array(self) -> Any:
+        """Return the column for pandas."""
+        values, absent = self._values[: self._size], self._absent[: self._size]
+        if self._column.dtype == tables.TIME:
+            return pd.DatetimeIndex(values.view("M8[ns]"), tz="UTC")
+        if self._column.dtype == "int32":
+            return values
+        kind = pd.arrays.FloatingArray if self._column.dtype == "Float64" else pd.arrays.IntegerArray
+        return kind(values, absent)
+
+
+def _longer(array: np.ndarray, used: int, size: int) -> np.ndarray:
+    """Return a longer copy; what is beyond the used part is zero, and costs no memory until it is touched."""
+    longer = np.zeros(size, array.dtype)
+    longer[:used] = array[:used]
+    return longer
 
 
 def _column(values: Values, column: tables.Column) -> Any:
     if column.dtype[0] in "IF":
         return values.numbers(column.name)
     texts = values.texts(column.name)
-    return texts.dictionary_encode() if texts is not None and column.dtype == "category" else texts
+    return _encoded(texts) if column.dtype == "category" else texts
 
 
 def _coded(codes: np.ndarray, names: tuple[str, ...]) -> pa.Array:
@@ -133,7 +190,7 @@ def _options(values: Values) -> pa.Array | None:
     if not known:
         return None
     more = (pc.fill_null(text, "") for text in known[1:])
-    return pc.binary_join_element_wise(known[0], *more, pa.scalar("", pa.large_string())).dictionary_encode()
+    return _encoded(pc.binary_join_element_wise(known[0], *more, pa.scalar("", pa.large_string())))
 
 
 def _read_errors(columns: Piece, values: Values) -> None:
@@ -163,8 +220,13 @@ def _present(texts: pa.Array) -> pa.Array:
     return pc.if_else(pc.equal(texts, ""), None, texts)
 
 
-def _encoded(texts: pa.Array) -> pa.Array | None:
-    return None if texts.null_count == len(texts) else texts.dictionary_encode()
+def _encoded(texts: pa.Array | None) -> pa.Array | None:
+    """Return texts as a dictionary with the smallest indices that do."""
+    if texts is None or texts.null_count == len(texts):
+        return None
+    coded = texts.dictionary_encode()
+    indices = coded.indices.cast(pa.from_numpy_dtype(np.min_scalar_type(-len(coded.dictionary))))
+    return pa.DictionaryArray.from_arrays(indices, coded.dictionary)
 
 
 def _scattered(texts: pa.Array, rows: np.ndarray, size: int) -> pa.Array:
@@ -184,21 +246,6 @@ def _scattered_numbers(
     valid = (numbers >= 0) & (numbers <= largest)
     values[rows[valid]], absent[rows[valid]] = numbers[valid], False
     return values, absent
-
-
-def _join(column: tables.Column, chunks: list[Any], sizes: list[int]) -> Any:
-    if column.dtype == tables.TIME:
-        return pd.DatetimeIndex(np.concatenate(chunks).view("M8[ns]"), tz="UTC")
-    if column.dtype == "category":
-        return _categorical(chunks, sizes)
-    if column.dtype == "string":
-        return _text(chunks, sizes)
-    kind = pd.arrays.FloatingArray if column.dtype == "Float64" else pd.arrays.IntegerArray
-    values, absent = np.zeros(sum(sizes), column.dtype.lower()), np.ones(sum(sizes), bool)
-    for chunk, end, size in zip(chunks, np.cumsum(sizes), sizes, strict=True):
-        if chunk is not None:
-            values[end - size : end], absent[end - size : end] = chunk
-    return kind(values, absent)
 
 
 def _text(chunks: list[Any], sizes: list[int]) -> pd.arrays.ArrowStringArray:
@@ -221,4 +268,5 @@ def _categorical(chunks: list[Any], sizes: list[int]) -> pd.Categorical:
             here = pc.index_in(chunk.dictionary, names).to_numpy()
             places = chunk.indices.fill_null(-1).to_numpy()
             codes[end - size : end] = np.append(here, -1)[places]
-    return pd.Categorical.from_codes(codes, pd.Index(names.to_pandas(), dtype="str"))
+    categories = pd.array(names, dtype="str")  # type: ignore[call-overload]
+    return pd.Categorical.from_codes(codes, pd.Index(categories))

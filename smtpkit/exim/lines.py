@@ -914,28 +914,27 @@ def recipients(buf, at, end, spans, i):
 # --- values ----------------------------------------------------------------------------------------------
 
 
-def gather(buf, spans, column, count, offsets, out):
-    r"""Copy one column's values one behind the other; ``\"`` and ``\\`` are undone in a quoted text.
+def gather(buf, places, ends, quoted, offsets, out):
+    r"""Copy values one behind the other; of `quoted` ones ``\"`` and ``\\`` are undone.
 
     Returns
     -------
     int
         Bytes copied; `offsets` says where each value starts, and where the last one ends.
     """
-    undone = column == CONFIRMATION or column == SUBJECT
     to = 0
-    for i in range(count):
+    for i in range(len(places)):
         offsets[i] = to
-        at, end = spans[i, 2 * column], spans[i, 2 * column + 1]
+        at, end = places[i], ends[i]
         if at < 0:
             continue
-        if undone and at > 0 and buf[at - 1] == QUOTE:
+        if quoted and at > 0 and buf[at - 1] == QUOTE:
             to = unescape(buf, at, end, out, to)
             continue
         for k in range(end - at):
             out[to + k] = buf[at + k]
         to += end - at
-    offsets[count] = to
+    offsets[len(places)] = to
     return to
 
 
@@ -950,10 +949,10 @@ def unescape(buf, at, end, out, to):
     return to
 
 
-def integers(buf, spans, column, count, largest, values, absent):
-    """Read one column's values as numbers; a masked one, and one that is too large, is absent."""
-    for i in range(count):
-        at, end = spans[i, 2 * column], spans[i, 2 * column + 1]
+def integers(buf, places, ends, largest, values, absent):
+    """Read values as numbers; a masked one, and one that is too large, is absent."""
+    for i in range(len(places)):
+        at, end = places[i], ends[i]
         negative = 0 <= at < end and buf[at] == MINUS
         at += negative
         absent[i] = at < 0 or at >= end or end - at > 18
@@ -966,26 +965,26 @@ def integers(buf, spans, column, count, largest, values, absent):
         values[i] = 0 if absent[i] else -total if negative else total
 
 
-def durations(buf, spans, column, count, values, absent):
-    """Read one column's values, such as ``1d4h``, ``5m0s`` or ``0.204s``, in seconds; a masked one is absent."""
-    for i in range(count):
-        at, end = spans[i, 2 * column], spans[i, 2 * column + 1]
+def durations(buf, places, ends, values, absent):
+    """Read values such as ``1d4h``, ``5m0s`` or ``0.204s``, in seconds; a masked one is absent."""
+    for i in range(len(places)):
+        at, end = places[i], ends[i]
         absent[i] = at < 0 or at >= end or end - at > 40
         values[i] = 0.0
         unit = 1 << 62
         while at < end and not absent[i]:
-            amount, places, after = 0, 0, False
+            amount, decimals, after = 0, 0, False
             start = at
             while at < end and (digit(buf[at]) or (buf[at] == DOT and not after and at > start)):
                 if buf[at] == DOT:
                     after = True
                 else:
                     amount = amount * 10 + buf[at] - 48
-                    places += after
+                    decimals += after
                 at += 1
             seconds = unit_seconds(buf[at]) if at < end else 0
             absent[i] = at == start or at - start > 15 or not 0 < seconds < unit or (after and seconds != 1)
-            values[i] += amount * seconds / 10.0**places
+            values[i] += amount * seconds / 10.0**decimals
             unit = seconds
             at += 1
 

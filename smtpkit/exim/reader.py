@@ -17,9 +17,10 @@ from smtpkit.exim.clock import NAT, SECOND, Clock, LogError, zone
 from smtpkit.exim.entries import LONGEST, Block, Entries, Skipped
 from smtpkit.files import Input, open_input
 
-BLOCK = 8 << 20  # bytes of a file that are read at once
+BLOCK = 4 << 20  # bytes of a file that are read at once
 INTERPRETED = 2 << 20  # bytes that are read before numba is worth its loading, or even its compiling
 WORKERS = min(4, os.cpu_count() or 1)
+STDIN = "-"
 HEAD = 1 << 16  # bytes in which a file's first time stamp is looked for
 
 
@@ -60,7 +61,8 @@ class Reader:
 
     def log_lines(self) -> pd.DataFrame:
         """Return all rows as one table, in order of time where files overlap."""
-        return columns.frame(list(self._pieces()))
+        log_lines = columns.frame(self._pieces())
+        return _in_order(log_lines) if len(self.paths) > 1 else log_lines
 
     def _pieces(self) -> Iterator[columns.Piece]:
         files = [LogFile(path, self._zone) for path in self.paths]
@@ -78,9 +80,12 @@ class LogFile:
     def __init__(self, path: str, zone: tzinfo | None) -> None:
         self.path, self.skipped, self.size = path, Skipped(path), 0
         self._zone = zone
+        self._file = "/dev/stdin" if path == STDIN else path
 
     def first_time(self) -> int:
         """Return the time of the first line that has one, in nanoseconds since 1970."""
+        if self.path == STDIN:
+            return np.iinfo(np.int64).max  # what is read is gone
         with self._open() as file:
             block = Block(forms.interpreted(), file.read(HEAD), 1, self._written())
         time = self._times(block.entries(True, Skipped(self.path))[0], Clock(self._zone), Skipped(self.path))
@@ -107,14 +112,14 @@ class LogFile:
 
     def _open(self) -> Input:
         try:
-            return open_input(self.path)
+            return open_input(self._file)
         except OSError as error:
             advice = "check the name and the permissions"
             raise LogError(f"{self.path}: cannot be read ({error.strerror}); {advice}") from error
 
     def _written(self) -> datetime:
         """Return when the file was last written: the years of RFC 3164 follow from it."""
-        return datetime.fromtimestamp(os.stat(self.path).st_mtime, UTC).replace(tzinfo=None)
+        return datetime.fromtimestamp(os.stat(self._file).st_mtime, UTC).replace(tzinfo=None)
 
     def _entries(self, file: Input, before: int) -> Iterator[Entries]:
         data, number, final, written = b"", 1, False, self._written()
@@ -147,6 +152,14 @@ class LogFile:
             if len(rows):
                 skipped.add(reason, int(entries.number[rows[0]]), len(rows))
         return utc
+
+
+def _in_order(log_lines: pd.DataFrame) -> pd.DataFrame:
+    """Return the lines of files that overlap in order of time, those of each file in its own order."""
+    time = log_lines["time"].astype("int64").where(log_lines["time"].notna(), NAT)
+    order = np.argsort(time.groupby(log_lines["file"], observed=True).cummax().to_numpy(), kind="stable")
+    ordered = bool((np.diff(order) == 1).all())
+    return log_lines if ordered else log_lines.iloc[order].reset_index(drop=True)
 
 
 def _read(file: Input) -> bytes:
