@@ -61,11 +61,12 @@ class Writer:
         draw = self._random.random()
         if draw < 0.5:
             yield (
-                f"{self._stamp()} {client} F=<{self._random.choice(self._names)}> rejected RCPT <{name}>: relay"
-                " not permitted"
+                f"{self._stamp()} {client} F=<{self._random.choice(self._names)}> rejected RCPT <{name}>:"
+                " relay not permitted"
             )
         elif draw < 0.8:
-            yield f"{self._stamp()} no host name found for IP address {self._address(self._random.randrange(9999))}"
+            address = self._address(self._random.randrange(9999))
+            yield f"{self._stamp()} no host name found for IP address {address}"
         elif draw < 0.97:
             yield f"{self._stamp()} SMTP command timeout on connection from {client[2:]} D=5m"
         else:
@@ -75,8 +76,9 @@ class Writer:
         message, size = self._id(), int(self._random.lognormvariate(9.5, 1.3))
         sender = self._random.choice(self._names)
         yield (
-            f"{self._stamp()} {message} <= {sender} {self._client()} P=esmtps X={self._random.choice(CIPHERS)}"
-            f" CV=no K S={size} id={self._random.getrandbits(64):x}.{self._count}@{sender.partition('@')[2]}"
+            f"{self._stamp()} {message} <= {sender} {self._client()} P=esmtps"
+            f" X={self._random.choice(CIPHERS)} CV=no K S={size}"
+            f" id={self._random.getrandbits(64):x}.{self._count}@{sender.partition('@')[2]}"
         )
         if draw < 0.3:
             yield from self._local(message)
@@ -95,7 +97,8 @@ class Writer:
         where = f"H={host} [{address}]"
         line = f"{message} {flag} {self._random.choice(self._names)} R=dnslookup T=remote_smtp"
         if draw > 0.97:
-            yield f"{self._stamp()} {message} {where}: SMTP timeout after end of data ({size_of(draw)} bytes written)"
+            error = f"SMTP timeout after end of data ({size_of(draw)} bytes written)"
+            yield f"{self._stamp()} {message} {where}: {error}"
             yield f"{self._stamp()} {message} == {line[20:]} defer (110): Connection timed out {where}"
         elif draw > 0.93:
             yield (

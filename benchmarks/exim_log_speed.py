@@ -2,8 +2,8 @@
 
     python benchmarks/exim_log_speed.py [--lines 5000000] [--rounds 5]
 
-Prints the median time of each, its peak memory, and how many times as long as smtpkit's it is. exigrep and eximstats
-come with Debian's exim4-base. exigrep is asked for a message that is not there, which is its fastest case.
+Prints the median time of each, its peak memory, and how many times as long as smtpkit's it is. exigrep and
+eximstats come with Debian's exim4-base. exigrep is asked for a message that is not there, its fastest case.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ def main() -> None:
             "smtpkit, gzip": [sys.executable, "-c", READ, f"{log}.gz"],
             "zcat": ["zcat", f"{log}.gz"],
         }
-        results = {name: [measured(command) for _ in range(0)] for name, command in commands.items()}
+        results: dict[str, list[tuple[float, int]]] = {name: [] for name in commands}
         measured(commands["smtpkit"])  # compiles, if this version was not compiled before
         for _ in range(asked.rounds):
             for name, command in commands.items():

@@ -19,7 +19,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from smtpkit import exim, tables
-from smtpkit.exim import LogError, lines, read_log, reader, sniff
+from smtpkit.exim import LogError, read_log, reader, sniff
+from smtpkit.exim import lines as scanner
 
 ID = "1s1ABC-000000001Qd-0a1B"
 AT = "2024-05-01 10:00:00"
@@ -400,6 +401,30 @@ def test_lines_with_a_flag(tmp_path, line, expected):
         ("Frozen (delivery error message)", "frozen"),
         ("unfrozen by root", "frozen"),
         ("[127.0.0.1] -> '2001 b@c'", "other"),
+        ("H=(x) [192.0.2.1] X=TLS1.3:A:256 CV=no F=<a@b> A=plain:u rejected after DATA: no", "rejection"),
+        ("rejected from <a@b> H=(x) [192.0.2.1]: message too big: read=10 max=9", "rejection"),
+        ("rejected EHLO from (x y) [192.0.2.1]: syntactically invalid argument(s): x y", "rejection"),
+        ("unqualified sender rejected: <a> H=(x) [192.0.2.1]", "rejection"),
+        ("temporarily refused connection from [192.0.2.1]: not in reserve list", "rejection"),
+        ("Connection from [192.0.2.1] refused: too many connections", "rejection"),
+        ('SMTP call from (x) [192.0.2.1] dropped: too many nonmail commands (last was "RSET")', "rejection"),
+        ("login authenticator failed for (x) [192.0.2.1]: 535 Incorrect authentication data", "rejection"),
+        ("H=(x) [192.0.2.1] F=<a@b> RCPT <c@d>: discarded by RCPT ACL", "rejection"),
+        ("U=root F=<a@b> rejected by non-SMTP ACL: no", "rejection"),
+        ("H=(x) [192.0.2.1] incomplete transaction (connection lost) from <a@b>", "connection_lost"),
+        ("unexpected EOF while reading SMTP command from (x) [192.0.2.1]", "connection_lost"),
+        ("SMTP connection from (x) [192.0.2.1] TLS lost D=2s", "connection_lost"),
+        ("no MAIL in SMTP connection from (x) [192.0.2.1] D=5m C=EHLO,QUIT", "connection"),
+        ("TLS error (SSL_read): on connection from (x) [192.0.2.1] error:0A", "tls_error"),
+        ("[192.0.2.1] SSL verify error: depth=0 error=self signed", "tls_error"),
+        ("Abandon queue run: pid=1 (load 9.00, max 8.00)", "queue_run"),
+        ("pid 1: SIGHUP received: re-exec daemon", "daemon"),
+        ("Unfrozen by forced delivery", "frozen"),
+        ("H=mx.example.net [192.0.2.1] retry time not reached", "retry"),
+        ("SMTP error from remote mail server after RCPT TO:<a@b>: host mx [192.0.2.1]: 450 x", "host_error"),
+        ("Remote host mx [192.0.2.1] closed connection in response to initial connection", "host_error"),
+        ("mx.example.net [192.0.2.1]: Connection timed out", "host_error"),  # Exim 4.6x
+        ("Spool file is locked (another process is handling this message)", "other"),
         ("event => b@example.net R=r T=t", "other"),
         (". => b@example.net", "other"),
     ],
@@ -407,6 +432,36 @@ def test_lines_with_a_flag(tmp_path, line, expected):
 def test_lines_without_a_flag(tmp_path, line, kind):
     row = parsed(tmp_path, line)
     assert (row["kind"], row["text"], row.get("flag")) == (kind, line, None)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "Remote host mx.example.net [192.0.2.7] closed connection in response to EHLO x",
+        "SMTP timeout while connected to mx.example.net [192.0.2.7] after initial connection",
+        "SMTP error from remote mail server after RCPT TO:<a@b>: host mx.example.net [192.0.2.7]: 450 x",
+        "mx.example.net [192.0.2.7]: Connection timed out",
+        "rejected EHLO from mx.example.net [192.0.2.7]: x",
+        "rejected from <a@b> H=mx.example.net [192.0.2.7]: message too big",
+        "SMTP connection Ci=7 from mx.example.net [192.0.2.7]:1 lost",
+        "TLS session: timed out: delivering unencrypted to H=mx.example.net [192.0.2.7] (not in x)",
+    ],
+)
+def test_hosts_that_a_text_names(tmp_path, line):
+    row = parsed(tmp_path, line)
+    assert (row["host"], row["host_address"]) == ("mx.example.net", "192.0.2.7")
+
+
+def test_the_enhanced_status_stands_behind_the_code(tmp_path):
+    rest = "SMTP error from remote mail server after RCPT TO:<b@c>: 550"
+    for text, status in (
+        (f"{rest} 5.1.1 no", "5.1.1"),
+        (f"{rest}-5.7.26 x\\n550 y", "5.7.26"),
+        (f"{rest} no", None),
+    ):
+        log = log_of(tmp_path, f"{AT} {ID} ** b@c R=r T=t H=mx [192.0.2.1]: {text}")
+        assert fields(log.log_lines).get("enhanced_status") == status
+        assert fields(log.attempts).get("enhanced_status") == status
 
 
 def test_a_flag_counts_after_a_message_id_only(tmp_path):
@@ -769,7 +824,8 @@ def test_messages_count_the_last_outcome_of_each_recipient(tmp_path):
         "message_id": ID, "arrival": pd.Timestamp("2024-05-01 10:00:00Z"), "sender": "a@example.org",
         "size": 399, "protocol": "esmtp", "peer": "192.0.2.10", "header_message_id": "x@e", "recipients": 4,
         "delivered": 2, "failed": 1, "deferred": 1, "file": str(tmp_path / "mainlog"), "line": 1,
-        "outcomes": "delivered b@example.net\ndeferred c@example.net\ndelivered user@example.net\nfailed d@example.net",
+        "outcomes": "delivered b@example.net\ndeferred c@example.net\ndelivered user@example.net\n"
+        "failed d@example.net",
     }  # fmt: skip
 
 
@@ -994,10 +1050,10 @@ class Counted:
 def looks(line: bytes) -> int:
     """How often the bytes of a line are looked at to read it."""
     buffer = Counted(line)
-    facts, spans = np.empty((7, 1), np.int64), np.full((1, 2 * len(lines.SPANS)), -1, np.int32)
-    facts[lines.START], facts[lines.END] = 0, len(line)
-    lines.heads(buffer, facts, 1)
-    lines.decode(buffer, facts, spans, 1)
+    facts, spans = np.empty((7, 1), np.int64), np.full((1, 2 * len(scanner.SPANS)), -1, np.int32)
+    facts[scanner.START], facts[scanner.END] = 0, len(line)
+    scanner.heads(buffer, facts, 1)
+    scanner.decode(buffer, facts, spans, 1)
     return buffer.looks
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone, tzinfo
+from itertools import pairwise
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -86,4 +87,4 @@ class Clock:
 def _runs(values: np.ndarray) -> Iterator[tuple[int, int]]:
     """Yield start and end of each run of equal values."""
     edges = [0, *(np.flatnonzero(np.diff(values)) + 1).tolist(), len(values)]
-    return ((a, b) for a, b in zip(edges, edges[1:], strict=False) if a < b)
+    return ((a, b) for a, b in pairwise(edges) if a < b)

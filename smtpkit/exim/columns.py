@@ -268,5 +268,5 @@ def _categorical(chunks: list[Any], sizes: list[int]) -> pd.Categorical:
             here = pc.index_in(chunk.dictionary, names).to_numpy()
             places = chunk.indices.fill_null(-1).to_numpy()
             codes[end - size : end] = np.append(here, -1)[places]
-    categories = pd.array(names, dtype="str")  # type: ignore[call-overload]
+    categories = pd.array(names, dtype="str")
     return pd.Categorical.from_codes(codes, pd.Index(categories))

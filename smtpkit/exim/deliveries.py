@@ -128,7 +128,7 @@ def _by_message(log_lines: pd.DataFrame, kinds: set[str]) -> Iterator[tuple[str,
 
 def _rows(log_lines: pd.DataFrame) -> Iterator[Row]:
     """Yield rows as dicts without the absent values."""
-    columns = {name: log_lines[name].to_numpy(object, na_value=None) for name in _USED}
+    columns = {n: log_lines[n].to_numpy(object, na_value=None) for n in _USED}  # type: ignore[call-overload]
     used = {name: values for name, values in columns.items() if any(v is not None for v in values)}
     for values in zip(*used.values(), strict=True):
         yield {name: value for name, value in zip(used, values, strict=True) if value is not None}

@@ -136,7 +136,7 @@ class Block:
 
     def _count(self, end: int, skipped: Skipped) -> None:
         start, stop = self._facts[lines.START, :end], self._facts[lines.END, :end]
-        zeros = np.flatnonzero((start > self._starts[:end]))
+        zeros = np.flatnonzero(start > self._starts[:end])
         long = np.flatnonzero(stop - self._starts[:end] == LONGEST)
         odd = [*self._odd, *((ZEROS, i) for i in zeros.tolist()), *((TOO_LONG, i) for i in long.tolist())]
         for reason, i in odd:

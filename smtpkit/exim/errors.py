@@ -1,7 +1,7 @@
 """What Exim says of a failure: by whom, after which command, with which reply.
 
-Source: ``check_response`` and ``write_logs`` in Exim's ``transports/smtp.c``; ``smtp_in.c`` and ``receive.c`` for
-clients that went away. Repetitions are possessive: they never go back over what they took.
+Source: ``check_response`` and ``write_logs`` in Exim's ``transports/smtp.c``; ``smtp_in.c`` and ``receive.c``
+for clients that went away. Repetitions are possessive: they never go back over what they took.
 """
 
 from __future__ import annotations
@@ -38,8 +38,6 @@ _LOST_CLIENT = (
     ("end of data", "lost connection", r"SMTP connection lost after final dot"),
     (None, "timeout", r"SMTP command timeout on "),
     (None, "lost connection", r"unexpected (?:disconnection|EOF) while reading SMTP command from "),
-    (None, "lost connection", r"SMTP (?:connection|call) from .* lost(?: |$)"),
-    ("banner", "lost connection", r"Error or EOF on input from "),
     ("STARTTLS", "timeout", rf"{_HANDSHAKE}timed out"),
     ("STARTTLS", "TLS", _HANDSHAKE),
 )
@@ -60,5 +58,5 @@ def fallback(text: str) -> str:
 
 
 def incoming(text: str) -> tuple[str | None, str | None]:
-    """Return phase and error class of a server's line about a client that went away; nothing for another line."""
+    """Return phase and error class of a server's line about a lost client; nothing for another line."""
     return next(((phase, error) for pattern, phase, error in _INCOMING if pattern.match(text)), (None, None))

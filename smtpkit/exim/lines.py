@@ -3,7 +3,7 @@
 Source: the Exim specification, chapter "Log files", and the functions that write these lines (``deliver.c``,
 ``receive.c``, ``smtp_in.c``, ``transports/smtp.c``). The grammar is the data at the top. A line is read once,
 from left to right, so that a field counts only in its own place: what a peer wrote into a quoted value, an
-address, a HELO name or an error text is none. What looks ahead looks `AHEAD` bytes at most: the time is linear.
+address, a HELO name or an error text is none. What looks ahead looks `AHEAD` bytes at most: linear time.
 
 These are plain functions over a buffer of bytes and tables of integers. Interpreted, both are memoryviews;
 `forms.compiled` compiles the same source for large inputs. So: no class, no slice of the buffer.
@@ -16,8 +16,8 @@ from smtpkit.tables import KINDS
 
 # --- the grammar -----------------------------------------------------------------------------------------
 
-# The rows of `spans`, where each value starts and ends; most are columns of `log_lines`. Words without a column
-# of their own go to the options. `error` is what a remote host or an error function said.
+# The columns of `spans`, two for each value: where it starts and ends. Most are columns of `log_lines`; words
+# without a column of their own go to the options. `error` is what a remote host or an error function said.
 SPANS = (
     *("pid", "message_id", "address", "original_address", "sender", "router", "transport", "host"),
     *("host_address", "host_port", "interface_address", "interface_port", "size", "protocol", "cipher"),
@@ -33,10 +33,10 @@ RECEPTION_TIME, ERRNO, TEXT, REFERENCE, RETURN_PATH, USER, AUTHENTICATOR = range
 CERTIFICATE_VERIFIED, PEER_DN, CONNECTION_ID, QUEUE, DURATION, ERROR = range(28, 34)
 OPTION, LAST_OPTION = 34, 41
 
-# What a letter means, by the flag ("Summary of Fields in Log Lines"); on a line without a flag `text` has all.
+# What a letter means, by the flag ("Summary of Fields in Log Lines"); without a flag `text` has all.
 ARRIVAL, DELIVERY, FAILURE, UNFLAGGED = range(4)
 _LETTERS = (  # letter, on arrivals, on deliveries and failures, without a flag
-    ("A", AUTHENTICATOR, AUTHENTICATOR, -1),
+    ("A", AUTHENTICATOR, AUTHENTICATOR, AUTHENTICATOR),
     ("C", OPTION, CONFIRMATION, -1),
     ("Ci", CONNECTION_ID, CONNECTION_ID, CONNECTION_ID),
     ("CV", CERTIFICATE_VERIFIED, CERTIFICATE_VERIFIED, CERTIFICATE_VERIFIED),
@@ -77,8 +77,8 @@ FLAG_BYTES = tuple(ord(flag[0]) << 8 | ord(flag[1]) for flag in FLAGS)
 FLAG_MODES = (ARRIVAL, ARRIVAL, DELIVERY, DELIVERY, DELIVERY, DELIVERY, FAILURE, FAILURE)
 FAKEREJECT, DEFERRAL, BOUNCED = 1, 6, 7  # places in FLAGS, of which the first are the first kinds, too
 
-# Kinds of lines without a flag: the first that fits. What follows H= and its like begins with the second word and
-# has the third one somewhere; after the fourth one a host is named.
+# Kinds of lines without a flag: the first that fits. What follows H= and its like begins with the second word
+# and has the third one somewhere; after the fourth one a host is named.
 _KINDS = (
     ("completed", b"Completed", b"", b""),
     ("connection_lost", b"SMTP data timeout ", b"", b"connection from "),
@@ -95,6 +95,7 @@ _KINDS = (
     ("rejection", b"SMTP call from ", b" dropped", b"from "),
     ("rejection", b"SMTP protocol ", b"", b""),
     ("rejection", b"SMTP syntax ", b"", b""),
+    ("rejection", b"rejected from <", b"", b"> H="),
     ("rejection", b"rejected ", b"", b" from "),
     ("rejection", b"temporarily rejected ", b"", b" from "),
     ("rejection", b"refused ", b"", b" from "),
@@ -104,7 +105,7 @@ _KINDS = (
     ("rejection", b"connection from ", b" refused", b"from "),
     ("rejection", b"sender verify fail", b"", b""),
     ("rejection", b"sender verify defer", b"", b""),
-    ("rejection", b"unqualified ", b" rejected", b""),
+    ("rejection", b"unqualified ", b" rejected", b"> H="),
     ("rejection", b"too many recipients: ", b" rejected", b""),
     ("rejection", b"overlong message header line", b"", b"from "),
     ("rejection", b"ridiculously long message header", b"", b"from "),
@@ -156,11 +157,8 @@ _KINDS = (
 )
 RULE_KINDS = tuple(KINDS.index(row[0]) for row in _KINDS)
 RULE_STARTS, RULE_PARTS, RULE_HOSTS = (tuple(row[n] for row in _KINDS) for n in (1, 2, 3))
-OLD_HOST_ERRORS = (
-    b"Remote host ",
-    b"SMTP timeout while connected to ",
-)  # before Exim 4.85, with a message id
-# After H=... and with a message id: another host's error begins with ": ", or with a capital and none of these.
+OLD_HOST_ERRORS = (b"Remote host ", b"SMTP timeout ", b"SMTP error from remote mail")  # with a message id
+# After H=... and with a message id: a host's error begins with ": ", or with a capital and none of these.
 NO_HOST_ERROR = (b"Warning:", b"RCPT ", b"MAIL ", b"TLS ", b"DKIM", b"PRDR ")
 OTHER, HOST_ERROR = KINDS.index("other"), KINDS.index("host_error")
 
@@ -232,7 +230,7 @@ def quoted_end(buf, at, end):
 
 
 def nested_end(buf, at, end, closing):
-    """Return where the bracket that opens at `at` is closed; -1 if another one opens before, or too far off."""
+    """Return where the bracket that opens at `at` is closed; -1 if another opens before, or it is too far."""
     opening, last = buf[at], min(end, at + AHEAD)
     at += 1
     while at < last:
@@ -301,7 +299,7 @@ def number(buf, at, count):
 
 
 def time_of(buf, at, end):
-    """Return the time stamp that ends at `end` in nanoseconds since 1970, and its zone; NONE where no date."""
+    """Return the time stamp that ends at `end` in nanoseconds since 1970, and its zone; NONE: no date."""
     zone = NONE
     if buf[end - 5] == PLUS or (buf[end - 5] == MINUS and buf[end - 6] == SPACE):
         zone = number(buf, end - 4, 2) * 60 + number(buf, end - 2, 2)
@@ -349,7 +347,7 @@ def heads(buf, facts, count):
 
 
 def message_id_end(buf, at, end):
-    """Return the end of the message id at `at`: 6-6-2 characters up to Exim 4.96, 6-11-4 since; -1 if none."""
+    """Return the end of the message id at `at`: 6-6-2 characters up to Exim 4.96, 6-11-4 since; or -1."""
     if end - at < 16 or not digit(buf[at]) or buf[at + 6] != MINUS:
         return -1
     dash = 13 if buf[at + 13] == MINUS else 18
@@ -455,6 +453,8 @@ def unflagged(buf, at, end, facts, spans, i):
     if at + 1 < end:
         put(spans, TEXT, i, at + 1, end)
     rest = fields(buf, at, end, UNFLAGGED, spans, i)
+    if rest == at and not missing(spans, MESSAGE_ID, i) and named(buf, at + 1, end):
+        rest = max(rest, host(buf, at + 1, end, spans, i))  # before Exim 4.85 H= was not there
     if is_host_error(buf, rest, end, spans, i):
         facts[KIND, i] = HOST_ERROR
         put(spans, ERROR, i, skip_colon(buf, rest, end), end)
@@ -466,6 +466,15 @@ def unflagged(buf, at, end, facts, spans, i):
             if len(RULE_HOSTS[rule]):
                 named_host(buf, rest, end, RULE_HOSTS[rule], spans, i)
             return
+
+
+def named(buf, at, end):
+    """Tell whether ``name.domain [`` stands at `at`."""
+    dots = 0
+    while at < end and (letter(buf[at]) or digit(buf[at]) or buf[at] == DOT or buf[at] == MINUS):
+        dots += buf[at] == DOT
+        at += 1
+    return dots > 0 and starts(buf, at, end, b" [")
 
 
 def fits(buf, at, end, rule):
@@ -482,7 +491,7 @@ def is_host_error(buf, at, end, spans, i):
     for word in OLD_HOST_ERRORS:
         if starts(buf, at + 1, end, word):
             return True
-    if missing(spans, HOST_ADDRESS, i):
+    if missing(spans, HOST_ADDRESS, i) or at + 1 >= end:
         return False
     for column in (SENDER, SIZE, PROTOCOL, CIPHER, USER, QUEUE_TIME):
         if not missing(spans, column, i):
@@ -491,7 +500,7 @@ def is_host_error(buf, at, end, spans, i):
         return buf[at + 1] == SPACE
     if not 65 <= buf[at + 1] <= 90:
         return False
-    for word in NO_HOST_ERROR:
+    for word in NO_HOST_ERROR:  # noqa: SIM110
         if starts(buf, at + 1, end, word):
             return False
     return True
@@ -553,7 +562,7 @@ def plain_end(buf, at, end):
 
 
 def loose_end(buf, at, end):
-    """Return the end of a file, a pipe, a local user or ``:fail:`` and its like: what comes next ends them."""
+    """Return the end of a file, a pipe, a local user or ``:fail:`` and its like: what comes next ends it."""
     if at < end and buf[at] == COLON:
         colon = at + 1
         while colon < end and letter(buf[colon]):
@@ -574,7 +583,7 @@ def loose_end(buf, at, end):
 
 
 def next_starts(buf, at, end):
-    """Tell whether what follows an address starts at `at`: a field, ``: ``, ``<original>`` or ``(parent)``."""
+    """Tell whether what follows an address starts here: a field, ``: ``, ``<original>`` or ``(parent)``."""
     if at + 1 >= end:
         return False
     if letter(buf[at]):
@@ -590,7 +599,7 @@ def next_starts(buf, at, end):
 
 
 def parents_end(buf, at, end):
-    """Return what is behind `` (parent@x, parent2@x)``; -1 if there is none, or it is part of something else."""
+    """Return what is behind `` (parent@x, parent2@x)``; -1 if it is none, or part of another thing."""
     if at + 1 >= end or buf[at] != SPACE or buf[at + 1] != LEFT:
         return -1
     close = nested_end(buf, at + 1, end, RIGHT)
@@ -615,8 +624,8 @@ def parents_end(buf, at, end):
 def fields(buf, at, end, mode, spans, i):
     """Read fields from `at` on; return where they end.
 
-    A word that is no field ends them, but for arrivals and deliveries, whose lines have nothing else: there it
-    is entered as text, a tail that was not read.
+    A word that is no field ends them, but for arrivals and deliveries, whose lines have nothing else: there
+    it is entered as text, a tail that was not read.
     """
     tries = 4
     while at < end and buf[at] == SPACE:
@@ -713,9 +722,9 @@ def known_word_end(buf, at, end):
 def value(buf, at, start, end, column, mode, spans, i):
     """Read a value: quoted, in angle brackets, or up to the next blank. `at` is where its letter stands.
 
-    A letter counts once; but the confirmation and the subject follow values that a peer can fill with anything.
+    A letter counts once; but confirmation and subject follow values that a peer can fill with anything.
     """
-    new = missing(spans, column, i) or column == CONFIRMATION or column == SUBJECT
+    new = missing(spans, column, i) or column in (CONFIRMATION, SUBJECT)
     stop, first, last = word_end(buf, start, end), start, start
     if start < end and buf[start] == QUOTE:
         last = quoted_end(buf, start, end)
@@ -835,7 +844,7 @@ def port_end(buf, at, end):
 
 
 def enter_host(buf, at, end, first, last, spans, i):
-    """Enter the name from `first` to `last` and the address and port from `at` to `end`, unless there are some."""
+    """Enter the name from `first` to `last`, address and port from `at` to `end`, unless there are some."""
     if last > first and missing(spans, HOST, i) and missing(spans, HOST_ADDRESS, i):
         put(spans, HOST, i, first, last)
     if missing(spans, HOST_ADDRESS, i):

@@ -27,8 +27,8 @@ HEAD = 1 << 16  # bytes in which a file's first time stamp is looked for
 class Reader:
     """Reads logs in batches.
 
-    Iterating yields the next rows of the table `log_lines`. Memory is bounded by some batches. After the iteration
-    `skipped` is complete.
+    Iterating yields the next rows of the table `log_lines`. Memory is bounded by some batches. After the
+    iteration `skipped` is complete.
 
     Parameters
     ----------
@@ -172,7 +172,7 @@ def _read(file: Input) -> bytes:
 
 
 def _whole_lines(data: bytes, final: bool) -> tuple[bytes, bytes]:
-    r"""Return the whole lines, bytes that are no UTF-8 as ``\xNN``, and the rest, cut where it is too long."""
+    r"""Return the whole lines, bytes that are no UTF-8 as ``\xNN``, and the rest, cut if too long."""
     end = len(data) if final else data.rfind(b"\n") + 1
     whole, rest = data[:end], data[end : end + LONGEST + 1]
     try:

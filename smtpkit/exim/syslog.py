@@ -1,7 +1,7 @@
-"""Lines of syslog become lines as Exim writes them into a file of its own.
+r"""Lines of syslog become lines as Exim writes them into a file of its own.
 
 Sources: RFC 3164, RFC 5424, the file formats of rsyslog and journalctl, and the Exim specification, section
-"Logging to syslog": long lines come in parts ``[1/5]``, multi-line entries in parts ``[5\\18]``.
+"Logging to syslog": long lines come in parts ``[1/5]``, multi-line entries in parts ``[5\18]``.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from typing import NamedTuple
 
 _STAMP = rb"(?:19|20)\d\d-\d\d-\d\d \d\d:\d\d:\d\d(?:\.\d{1,6})?(?: [+-]\d{4})?(?= |$)"
 _DATE = rb"(?P<month>[A-Z][a-z]{2}) (?P<day>[ \d]\d) (?P<clock>\d\d:\d\d:\d\d)"
-_ISO = rb"(?P<iso>\d{4}-\d\d-\d\d)T(?P<time>\d\d:\d\d:\d\d)(?P<fraction>\.\d{1,6})?\d*(?P<zone>Z|[+-]\d\d:?\d\d)?"
+_ZONE = rb"(?P<zone>Z|[+-]\d\d:?\d\d)?"
+_ISO = rb"(?P<iso>\d{4}-\d\d-\d\d)T(?P<time>\d\d:\d\d:\d\d)(?P<fraction>\.\d{1,6})?\d*" + _ZONE
 _PROGRAM = rb"(?P<program>[^ \[\]:]+)(?:\[(?P<pid>\d+)\])?: ?"
 _STRUCTURED = rb'(?:-|(?:\[(?:[^\]"]|"(?:[^"\\]|\\.)*+")*+\])++)'
 _FORMS = (
@@ -27,7 +28,8 @@ _PREFIXES = [re.compile(form, re.ASCII) for form in _FORMS]
 _PART = re.compile(rb"\[(\d{1,6})([/\\])(\d{1,6})\] ?", re.ASCII)
 _OWN = re.compile(rb"(" + _STAMP + rb")( \[\d+\])?", re.ASCII)
 _MONTHS = b"JanFebMarAprMayJunJulAugSepOctNovDec"
-_ANY_PREFIX = rb"(?:<\d{1,3}>)?(?:1 )?(?:[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d|\d{4}-\d\d-\d\dT[^ ]+) (?:<[\w.]+> )?[^ ]+ "
+_ANY_TIME = rb"(?:[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d|\d{4}-\d\d-\d\dT[^ ]+)"
+_ANY_PREFIX = rb"(?:<\d{1,3}>)?(?:1 )?" + _ANY_TIME + rb" (?:<[\w.]+> )?[^ ]+ "
 _EXIM = (
     rb"(?:exim[^ \[:]*(?:\[\d+\])?: |exim[^ ]* [^ ]+ [^ ]+ |[^ ]+ (?=(?:\[\d+[/\\]\d+\] )?" + _STAMP + rb"))"
 )
@@ -67,7 +69,7 @@ def parse(line: bytes, written: datetime) -> Line | None:
 
 
 def exim_form(line: Line, text: bytes) -> bytes:
-    """Return `text`, the whole entry that starts with `line`, as in a log file: time stamp, [pid], the rest."""
+    """Return `text`, the whole entry that starts with `line`, as in a log file: time, [pid], rest."""
     if not line.is_exim:
         return b"%b %b: %b" % (line.stamp, line.writer[1], text)
     own = _OWN.match(text)
