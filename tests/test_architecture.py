@@ -63,7 +63,7 @@ def test_imports_go_one_way(path):
 
 
 @pytest.mark.parametrize(
-    ("library", "modules_"), [("matplotlib", {"plot"}), ("dpkt", {"capture"}), ("numba", {"capture"})]
+    ("library", "modules_"), [("matplotlib", {"plot"}), ("dpkt", {"capture"}), ("numba", {"capture", "exim"})]
 )
 def test_only_one_module_knows_the_library(library, modules_):
     users = {top(path) for path in modules() for name in imported(path) if name.split(".")[0] == library}
