@@ -21,7 +21,7 @@ _MOST_HEADER = 1 << 24  # bytes of a -H file that are read
 _NAME = re.compile(rf"({tables.MESSAGE_ID})(?:-[DH])?", re.ASCII)
 _SPOOL = re.compile(rf"({tables.MESSAGE_ID})-([DH])\n".encode())
 _SPOOL_NAME = re.compile(rf"(?:^|/){tables.MESSAGE_ID}-(?P<part>[DH])(?=\.\w+$|$)")
-_SPOOL_FIELD = re.compile(rb"(\d{3,})([A-Z* ]) ")  # Exim specification, "Format of the -H file"
+_SPOOL_FIELD = re.compile(rb"(\d{3,9})([A-Z* ]) ")  # Exim specification, "Format of the -H file"
 _HEADER = re.compile(rb"[!-9;-~]+[ \t]*:|[ \t]")  # RFC 5322 2.2: a field, or the rest of one that is folded
 _KNOWN = re.compile(
     rb"(?i)(?:Received|Return-Path|Delivered-To|From|Sender|To|Cc|Date|Subject|Message-ID|MIME-Version"
