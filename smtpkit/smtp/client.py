@@ -86,14 +86,17 @@ class Client:
         self._pieces.append((piece, 0))
         self._waiting += len(piece.data)
 
-    def next_command(self, *, closing: bool = False) -> Command | None:
+    @property
+    def overdue(self) -> bool:
+        """Whether more waits for a reply than one that is only late would let."""
+        return self._waiting > MOST_WAITING
+
+    def next_command(self) -> Command | None:
         """Return the next command, if one is complete and may be read."""
         while self._pieces:
             piece, at = self._pieces[0]
             if self._must_wait(piece):
-                if not closing and self._waiting <= MOST_WAITING:
-                    return None
-                self._guess(piece, at)
+                return None
             command, at = self._read(piece, at) if piece.data else (self._gap(piece), 0)
             self.position = piece.start + at if piece.data else piece.end
             if at < len(piece.data):
@@ -122,15 +125,9 @@ class Client:
             self.data.over(self.position)
         self.in_data = False
 
-    def _must_wait(self, piece: Piece) -> bool:
-        """Say whether a reply must come first: to DATA or AUTH, or to data whose final dot a gap may hold."""
-        if self.in_data and self.data and not self.data.whole and piece.place.ack > self._seen:
-            return True
-        return self._awaits is not None
-
-    def _guess(self, piece: Piece, at: int) -> None:
-        """Read on without the reply: half of the connection is missing."""
-        verb = self._awaits
+    def guess(self) -> Place | None:
+        """Read on without the reply; return the packet that data begins in, if this looks like data."""
+        (piece, at), verb = self._pieces[0], self._awaits
         self._awaits = None
         if self.in_data:
             self.end_data()
@@ -138,6 +135,14 @@ class Client:
             self._challenged = verb == "AUTH"
             if verb == "DATA":
                 self.begin_data(piece.place.ack)
+                return piece.place
+        return None
+
+    def _must_wait(self, piece: Piece) -> bool:
+        """Say whether a reply must come first: to DATA or AUTH, or to data whose final dot a gap may hold."""
+        if self.in_data and self.data and not self.data.whole and piece.place.ack > self._seen:
+            return True
+        return self._awaits is not None
 
     def _read(self, piece: Piece, at: int) -> tuple[Command | None, int]:
         if self.in_tls:

@@ -19,6 +19,7 @@ MOST_PENDING = 10_000  # commands without a reply, and replies without their com
 MOST_PIPELINED = 1000  # commands in which the one that a reply answers is looked for
 MOST_STRANGE = 20  # lines that are no command, after which a client that nobody answers does not speak SMTP
 _HELLO = ("EHLO", "HELO", "LHLO")
+_OFFERS = {True: "offered", False: "not offered", None: None}
 _PHASES = {
     **dict.fromkeys(_HELLO, "EHLO"),
     **{verb: verb for verb in ("STARTTLS", "AUTH", "MAIL", "RCPT", "DATA", "QUIT", END_OF_DATA)},
@@ -43,7 +44,8 @@ class Session:
         self.hello: str | None = None
         self.keywords: list[str] = []
         self.masked = False
-        self.starttls: str | None = None
+        self.offers_starttls: bool | None = None  # None: no reply to EHLO was seen whole
+        self.starttls: str | None = None  # what became of the command
         self.auth: str | None = None
         self.greeting: Reply | None = None
         self.last: Command | None = None
@@ -54,6 +56,7 @@ class Session:
         self.knows_smtp = False  # a command that only SMTP has
         self.phase: str | None = None
         self.current: Transaction | None = None
+        self._chunk: Command | None = None  # the last BDAT of this transaction
         self._transaction_count = 0
         self._pending: deque[Command] = deque()
         self._replies: deque[Reply] = deque()
@@ -95,9 +98,9 @@ class Session:
                 self._take(command)
             elif self._replies and (closing or self.client.waits or len(self._replies) > MOST_PENDING):
                 self._pair(self._replies.popleft())
-            elif closing and self.client.waits:
-                if command := self.client.next_command(closing=True):
-                    self._take(command)
+            elif self.client.waits and (closing or self.client.overdue):
+                if place := self.client.guess():
+                    self._attach_data(place)
             else:
                 return
 
@@ -122,6 +125,8 @@ class Session:
 
     def _begin(self, command: Command) -> None:
         verb = command.verb
+        if self.current and verb in (*_HELLO, "RSET"):  # RFC 5321 4.1.1.5, 4.1.4
+            self.current.ended = True
         if verb in _HELLO:
             self.hello = verb
         elif verb == "QUIT":
@@ -131,6 +136,7 @@ class Session:
         elif verb == "STARTTLS":
             self.starttls = "unanswered"
         elif verb in ("MAIL", "RCPT", "DATA", "BDAT"):
+            self._chunk = command if verb == "BDAT" else None
             self._go_on_with_transaction(command)
 
     def _go_on_with_transaction(self, command: Command) -> None:
@@ -152,8 +158,8 @@ class Session:
         if self.current is None:
             return
         ended, self.current = self.current, None
-        waiting = next((one for one in self._pending if one.transaction is ended), None)
-        ended.phase = self._reached(waiting) if waiting else ended.phase
+        waiting = [one for one in islice(reversed(self._pending), MOST_PIPELINED) if one.transaction is ended]
+        ended.phase = self._reached(waiting[-1]) if waiting else ended.phase
         ended.close()
         ended.settle(self.sent)
         if len(self.transactions) < MOST_TRANSACTIONS:
@@ -216,6 +222,10 @@ class Session:
             self.client.answered("DATA", 354, seen)
         elif not self.client.in_data:
             self.client.begin_data(seen)
+        self._attach_data(place)
+
+    def _attach_data(self, place: Place) -> None:
+        """Give the data that begins to its transaction."""
         if self.current is None or self.current.ended:
             self._begin_transaction(place)
         assert self.current is not None
@@ -237,22 +247,12 @@ class Session:
         verb = command.verb
         if verb in _HELLO and reply.code < 300:
             self._hear_keywords(reply, extended=verb != "HELO")
-            self._reset()
         elif verb == "STARTTLS":
             self.starttls = "accepted" if reply.code == 220 else "refused"
         elif verb in ("AUTH", "DATA"):
             self.client.answered(verb, reply.code, reply.lines[-1].line.end)
-        elif verb == "RSET":
-            self._reset()
-        elif command.last_chunk and not self.quit:
-            self.phase = END_OF_DATA
         if command.transaction:
             command.transaction.hear(command, reply)
-
-    def _reset(self) -> None:
-        """Let the next command begin another transaction (RFC 5321 4.1.1.5)."""
-        if self.current:
-            self.current.ended = True
 
     def _hear_keywords(self, reply: Reply, *, extended: bool) -> None:
         """Take the EHLO keywords: all lines but the first (RFC 5321 4.1.1.1)."""
@@ -260,7 +260,7 @@ class Session:
         self.keywords = list(dict.fromkeys(words))
         self.masked |= any(MASKED.fullmatch(word) for word in words)
         if "STARTTLS" in words or (extended and not reply.cut):
-            self.starttls = "offered" if "STARTTLS" in words else "not offered"
+            self.offers_starttls = "STARTTLS" in words
 
     # --- rows -------------------------------------------------------------------------------------------
 
@@ -272,7 +272,7 @@ class Session:
             "helo": self.hello,
             "keywords": " ".join(self.keywords) or None,
             "masked": self.masked if replies else None,
-            "starttls": self.starttls,
+            "starttls": self.starttls or _OFFERS.get(self.offers_starttls),
             "auth": self.auth,
             "transactions": None if self.in_tls else self._transaction_count,
             "answered": self._last_answered_known(),
@@ -317,7 +317,7 @@ class Session:
             last = self.last_reply
             row |= {
                 "last_reply_code": last.code,
-                "last_reply": last.text,
+                "last_reply": None if last.code == 334 else last.text,
                 "last_reply_time": last.lines[-1].line.last.time,
             }
         return row
@@ -335,6 +335,8 @@ class Session:
             return None
         if self._pending and not self.client.in_data:
             return self._reached(self._pending[0])
+        if self._chunk and self.phase == "sending data block":
+            return self._reached(self._chunk)
         if self.phase or not self.server_seen:
             return self.phase or ("connect" if self.syn_seen else None)
         return "connect" if self.syn_seen and self.syn_ack is None else "banner"
