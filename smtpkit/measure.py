@@ -242,7 +242,12 @@ class _Outline:
 
     def structure(self) -> str | None:
         """Return the MIME structure (RFC 2046), as in ``multipart/mixed(text/plain, image/png base64)``."""
-        return _structure(BytesParser().parsebytes(b"\n".join(self._kept) + b"\n")) if self._kept else None
+        if not self._kept:
+            return None
+        try:
+            return _structure(BytesParser().parsebytes(b"\n".join(self._kept) + b"\n"))
+        except (ValueError, LookupError, TypeError, AttributeError):
+            return None  # the standard library stumbles over some parameters (RFC 2231) that make no sense
 
 
 def _structure(part: Message) -> str:
