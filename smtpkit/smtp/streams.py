@@ -10,7 +10,7 @@ import pandas as pd
 from smtpkit import tables
 from smtpkit.smtp.session import Session
 from smtpkit.smtp.stream import Place
-from smtpkit.tcp.tracking import ACK, SYN, client_of, values
+from smtpkit.tcp.tracking import ACK, SYN, client_of
 
 _NEEDED = ["stream", "src_port", "dst_port", "seq", "ack", "flags", "tcp_len"]
 _ORDER = ["capture", "stream", "time", "frame", "relative_seq"]
@@ -96,14 +96,16 @@ class _Segment(NamedTuple):
 
 
 def _segments(packets: pd.DataFrame, payload: Sequence[bytes]) -> Iterator[tuple[tuple[int, int], _Segment]]:
+    """Yield the TCP packets with their connection; a damaged or cut header tells nothing."""
     whole = packets[_NEEDED].notna().all(axis="columns").to_numpy()
     tcp = packets[whole]
-    keys = zip(values(tcp["capture"]), values(tcp["stream"]), strict=True)
-    sources = zip(values(tcp["src"]), values(tcp["src_port"]), strict=True)
-    targets = zip(values(tcp["dst"]), values(tcp["dst_port"]), strict=True)
-    numbers = (values(tcp[name]) for name in ("seq", "ack", "flags", "tcp_len"))
-    times = tcp["time"].astype("int64").tolist()
-    places = times, values(tcp["file"]), values(tcp["frame"])
+    integers = {name: tcp[name].to_numpy("int64").tolist() for name in ["capture", "frame", "time", *_NEEDED]}
+    names = {name: tcp[name].astype(object).tolist() for name in ("src", "dst", "file")}
+    keys = zip(integers["capture"], integers["stream"], strict=True)
+    sources = zip(names["src"], integers["src_port"], strict=True)
+    targets = zip(names["dst"], integers["dst_port"], strict=True)
+    numbers = (integers[name] for name in ("seq", "ack", "flags", "tcp_len"))
+    places = integers["time"], names["file"], integers["frame"]
     data = [one for one, wanted in zip(payload, whole, strict=True) if wanted]
     fields = zip(sources, targets, *numbers, *places, data, strict=True)
     yield from zip(keys, map(_Segment._make, fields), strict=True)
