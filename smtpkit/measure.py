@@ -201,7 +201,8 @@ class Measure:
 
     def _text_end(self) -> bytes:
         """Return the last octet of the last line."""
-        return self.last.removesuffix(b"\n").removesuffix(b"\r")[-1:]
+        end = b"\r\n" if self.last.endswith(b"\r\n") else b"\n"
+        return self.last.removesuffix(end)[-1:]
 
 
 def received_id(header: bytes) -> str | None:
