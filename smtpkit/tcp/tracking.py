@@ -170,15 +170,19 @@ def values(column: pd.Series) -> list[Any]:
 
 def _client(connection: list[Packet]) -> tuple[str, int]:
     """Return the end that sent the SYN, else the one that does not have the server's port."""
-    for packet in connection:
-        if packet.flags & SYN:
-            return packet.dst if packet.flags & ACK else packet.src
-    first = connection[0]
-    if first.src[1] in tables.SMTP_PORTS:
-        return first.dst
-    if first.dst[1] in tables.SMTP_PORTS:
-        return first.src
-    return max(first.src, first.dst, key=lambda end: end[1])
+    telling = next((packet for packet in connection if packet.flags & SYN), connection[0])
+    return client_of(telling.src, telling.dst, telling.flags)
+
+
+def client_of(src: tuple[str, int], dst: tuple[str, int], flags: int) -> tuple[str, int]:
+    """Return which end of a packet is the client: by SYN, else by the server's port."""
+    if flags & SYN:
+        return dst if flags & ACK else src
+    if src[1] in tables.SMTP_PORTS:
+        return dst
+    if dst[1] in tables.SMTP_PORTS:
+        return src
+    return max(src, dst, key=lambda end: end[1])
 
 
 def _analyse(connection: list[Packet], numbers: dict[str, np.ndarray], flags: dict[str, np.ndarray]) -> None:
