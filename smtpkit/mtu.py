@@ -14,6 +14,12 @@ MIN_PMTU = 552  # no kernel sends smaller full-size segments: net.ipv4.route.min
 _KEY = ["capture", "stream", "direction"]
 _PATH = ["capture", "client", "server", "direction"]
 _HEADERS = {4: 40, 6: 60}  # IP and TCP without options
+TO_ACT = pd.Timedelta(seconds=1)  # for an ICMP message to change what its receiver sends
+ETHERNET_MTU = 1500
+# Where classes of sizes begin: the least that IPv4 and IPv6 must take (RFC 791, RFC 8200), tunnels, PPPoE,
+# Ethernet's full size, and jumbo frames.
+CLASSES = (0, 577, 1281, 1400, 1492, 1500, 1501)
+CONFIDENCE = 0.95
 
 
 def sizes(packets: pd.DataFrame) -> pd.DataFrame:
@@ -45,17 +51,21 @@ def sizes(packets: pd.DataFrame) -> pd.DataFrame:
     marks = {
         "arrived": arrived,
         "lost": lost,
+        "undecided": data["delivered"].isna(),
         "arrived_beyond": arrived & beyond,
         "lost_within": lost & ~beyond,
     }
     counted = data.assign(**marks).groupby(by, observed=True)
     found = counted.agg(
         sent=("time", "size"),
+        repeated=("retransmission", "sum"),
         delivered=("arrived", "sum"),
         lost=("lost", "sum"),
+        undecided=("undecided", "sum"),
         delivered_beyond_window=("arrived_beyond", "sum"),
         lost_within_window=("lost_within", "sum"),
         df=("df", "all"),
+        last_sent=("time", "last"),
         file=("file", "first"),
     )
     found["df"] = found["df"].astype("boolean").mask(counted["df"].count() == 0)
@@ -98,13 +108,54 @@ def path_mtu(
     found["delivered"] = sizes[sizes["delivered"] > 0].groupby(_PATH)["ip_len"].max()
     found["delivered_above"] = found["delivered"].mask(found["delivered"].notna(), 0)
     found["inferred"] = False
+    found["probed"] = _probed(stalls, connections)
     rows: dict[Any, dict[Any, Any]] = found.to_dict("index")
     arrived = _at_receiver(captures)
     for path in _suspects(sizes, stalls):
         pieces = [_of_path(frame, path) for frame in (sizes, stalls)]
         rows[path] |= _bracket(rows[path], *pieces, at_receiver=(path[0], path[3]) in arrived)
+    larger = _larger_after_icmp(sizes, connections, {path: row.get("lost") for path, row in rows.items()})
+    for path, row in rows.items():
+        row["shrank"] = path not in larger if row["too_big"] else pd.NA
     named = (dict(zip(_PATH, path, strict=True)) | row for path, row in rows.items())
     return tables.from_rows(named, "path_mtu")
+
+
+def loss_rates(sizes: pd.DataFrame, connections: pd.DataFrame) -> pd.DataFrame:
+    """Return the rate of loss by class of packet sizes, with exact intervals (Clopper and Pearson, 1934).
+
+    Equal rates speak of loss, 0 below and 1 above a size of the path MTU (facts D4). The classes begin at
+    `CLASSES`. Super-packets of segmentation offload do not count, nor do copies of which nobody knows
+    whether they arrived.
+
+    Parameters
+    ----------
+    sizes, connections : DataFrame
+        The tables of these names, of whole paths.
+
+    Returns
+    -------
+    DataFrame
+        Table `loss_rates`.
+    """
+    from scipy.special import betaincinv  # heavier than all the rest
+
+    single = sizes[~sizes["offload"]].merge(
+        connections[["capture", "stream", "client", "server"]], on=["capture", "stream"]
+    )
+    numbers = np.searchsorted(CLASSES, single["ip_len"].to_numpy("int64"), side="right") - 1
+    single = single.assign(number=numbers, sent=single["sent"] - single["undecided"])
+    found = single.groupby([*_PATH, "number"])[["sent", "lost"]].sum().reset_index()
+    found = found[found["sent"] > 0]
+    sent, lost = found["sent"].to_numpy(float), found["lost"].to_numpy(float)
+    tail = (1 - CONFIDENCE) / 2
+    with np.errstate(invalid="ignore"):  # of none and of all there is one end only
+        low = np.where(lost > 0, betaincinv(lost, sent - lost + 1, tail), 0.0)
+        high = np.where(lost < sent, betaincinv(lost + 1, sent - lost, 1 - tail), 1.0)
+    highest = {number: edge - 1 for number, edge in enumerate(CLASSES[1:])}
+    rates = {"rate": lost / sent, "rate_low": low, "rate_high": high}
+    edges = {"low": found["number"].map(dict(enumerate(CLASSES))), "high": found["number"].map(highest)}
+    return tables.conform(found.assign(**edges, **rates).reset_index(drop=True), "loss_rates")
 
 
 def _announced(sizes: pd.DataFrame, connections: pd.DataFrame) -> pd.DataFrame:
@@ -116,12 +167,49 @@ def _announced(sizes: pd.DataFrame, connections: pd.DataFrame) -> pd.DataFrame:
         piece = pd.DataFrame({"mss": paths[["mss_client", "mss_server"]].max().min(axis="columns")})
         piece["too_big"] = paths[f"too_big_{direction}"].sum()
         piece["next_hop_mtu"] = paths["named"].min()
-        piece["fragments"] = paths[f"fragments_{direction}"].sum()
+        for name in ("fragments", "fragmented", "reassembled", "reassembly_exceeded"):
+            piece[name] = paths[f"{name}_{direction}"].sum(min_count=1)
+        piece["clamped"] = paths["mss_" + ("server" if direction == "forward" else "client")].min()
         pieces.append(piece)
     found = pd.concat(pieces).astype({"mss": "Int64"})
     found = found.loc[found.index.isin(sizes.set_index(_PATH).index)].sort_index()
     six = found.index.get_level_values("client").str.contains(":", regex=False)
-    return found.assign(full_size=found["mss"] + np.where(six, _HEADERS[6], _HEADERS[4]))
+    headers = np.where(six, _HEADERS[6], _HEADERS[4])
+    clamped = found["clamped"].astype("Int64") < ETHERNET_MTU - headers
+    return found.assign(full_size=found["mss"] + headers, clamped=clamped)
+
+
+def _probed(stalls: pd.DataFrame, connections: pd.DataFrame) -> pd.Series:
+    """Say of each path with a segment lost again and again whether one got through when sent smaller.
+
+    After ICMP too-big that is path MTU discovery (RFC 1191), without it the sender probes (RFC 4821).
+    """
+    counts = connections[["capture", "stream", "too_big_forward", "too_big_reverse"]]
+    stuck = stalls[stalls["repeats"] >= TIMES].merge(counts, on=["capture", "stream"])
+    told = stuck["too_big_forward"].where(stuck["direction"] == "forward", stuck["too_big_reverse"])
+    shrunk = (stuck["smallest_repeat_ip_len"] < stuck["repeat_ip_len"]).fillna(False)
+    passed = shrunk & (stuck["ended_by"] == "acknowledgment") & (told == 0)
+    return stuck.assign(probed=passed.astype("boolean")).groupby(_PATH)["probed"].any()
+
+
+def _larger_after_icmp(
+    sizes: pd.DataFrame, connections: pd.DataFrame, lost: dict[Any, Any]
+) -> set[tuple[Any, ...]]:
+    """Return the paths on which packets above the MTU that ICMP too-big names were sent after it.
+
+    An old router names none (RFC 1191 5): then above the size that was lost.
+    """
+    single, paths = sizes[~sizes["offload"]], set()
+    for direction in ("forward", "reverse"):
+        names = [f"first_too_big_{direction}", f"next_hop_mtu_{direction}"]
+        told = connections[["capture", "stream", *names]].dropna(subset=names[0]).fillna({names[1]: 0})
+        rows = single[single["direction"] == direction].merge(told, on=["capture", "stream"])
+        late = rows[rows["last_sent"] > rows[names[0]] + TO_ACT]
+        for *path, length, named in late[[*_PATH, "ip_len", names[1]]].itertuples(index=False):
+            limit = named if named else lost.get(tuple(path), pd.NA) - 1
+            if pd.notna(limit) and length > limit:
+                paths.add(tuple(path))
+    return paths
 
 
 def _suspects(sizes: pd.DataFrame, stalls: pd.DataFrame) -> set[Any]:

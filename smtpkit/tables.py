@@ -56,7 +56,71 @@ _AROUND = tuple(
         Column(f"next_hop_mtu_{direction}", "Int64", "smallest MTU that they name", "byte", "icmp.mtu"),
         Column(f"first_too_big_{direction}", TIME, "the first of them"),
         Column(f"fragments_{direction}", "Int64", f"later fragments of {direction} packets"),
+        Column(
+            f"fragmented_{direction}",
+            "Int64",
+            f"{direction} packets of which fragments were captured; <NA> on IPv6, if any were",
+        ),
+        Column(f"reassembled_{direction}", "Int64", "of these, those of which every fragment was captured"),
+        Column(
+            f"reassembly_exceeded_{direction}",
+            "Int64",
+            f"ICMP messages that fragments of {direction} packets never became whole",
+            source="RFC 792, RFC 4443 3.3",
+        ),
     )
+)
+_TRAFFIC = tuple(
+    column
+    for direction, sender, receiver in (("forward", "client", "server"), ("reverse", "server", "client"))
+    for column in (
+        Column(
+            f"bytes_sent_{direction}", "Int64", f"payload that the {sender} is known to have sent", "byte"
+        ),
+        Column(f"bytes_acknowledged_{direction}", "Int64", f"of it, acknowledged by the {receiver}", "byte"),
+        Column(f"retransmissions_{direction}", "Int64", f"packets of the {sender} that repeat data"),
+        Column(f"bytes_retransmitted_{direction}", "Int64", "payload that they repeat", "byte"),
+        Column(
+            f"duplicate_acks_{direction}",
+            "Int64",
+            f"duplicate ACKs that the {sender} sent",
+            source="tcp.analysis.duplicate_ack",
+        ),
+        Column(f"last_{direction}", TIME, f"last packet of the {sender}"),
+        Column(
+            f"zero_window_time_{direction}",
+            "Float64",
+            f"time that the {sender} had to wait at the {receiver}'s window of 0",
+            "s",
+            "RFC 9293 3.8.6.1",
+        ),
+        Column(
+            f"lost_at_window_{direction}",
+            "Int64",
+            f"first byte that the {sender} had to repeat, less the end of the {receiver}'s window, unscaled, "
+            "when it was first sent; <NA> without repeats, or without a scale",
+            "byte",
+            "RFC 7323 2",
+        ),
+    )
+)
+_DEAD = tuple(
+    column
+    for direction, sender in (("forward", "client"), ("reverse", "server"))
+    for column in (
+        Column(
+            f"dead_packets_{direction}",
+            "Int64",
+            f"packets of the {sender} from dead_from on that ask for an answer; <NA>: cannot be told",
+        ),
+        Column(f"dead_smallest_{direction}", "Int64", "smallest IP length of these, offload apart", "byte"),
+        Column(f"dead_largest_{direction}", "Int64", "largest IP length of these, offload apart", "byte"),
+    )
+)
+_ENDS = tuple(
+    Column(f"{flag}_{direction}", TIME, f"first {flag.upper()} of the {sender}")
+    for flag in ("fin", "rst")
+    for direction, sender in (("forward", "client"), ("reverse", "server"))
 )
 
 TABLES: dict[str, tuple[Column, ...]] = {
@@ -154,6 +218,20 @@ TABLES: dict[str, tuple[Column, ...]] = {
         Column("keep_alive", "bool", "0 or 1 byte before the next sequence number", source="tcp.analysis"),
         Column("offload", "bool", "longer than the MSS allows: segmentation offload joined several packets"),
         Column("delivered", "boolean", "this very copy was acknowledged (ACK or SACK); <NA> if undecidable"),
+        Column(
+            "bytes_in_flight",
+            "Int32",
+            "sent, up to this data packet, and not yet acknowledged cumulatively",
+            "byte",
+            "RFC 5681 2: FlightSize",
+        ),
+        Column(
+            "ack_rtt",
+            "Float32",
+            "from the data that this packet acknowledges to here; <NA> where data in flight was sent twice",
+            "s",
+            "RFC 6298 3",
+        ),
     ),
     "connections": (
         *_CONNECTION,
@@ -176,16 +254,58 @@ TABLES: dict[str, tuple[Column, ...]] = {
         Column("window_scale_client", "UInt8", "client's window scale", source="RFC 7323 2"),
         Column("window_scale_server", "UInt8", "server's window scale", source="RFC 7323 2"),
         Column("packets", "Int64", "TCP packets, both directions"),
-        Column("bytes_sent_forward", "Int64", "payload that the client is known to have sent", "byte"),
-        Column("bytes_acknowledged_forward", "Int64", "of it, acknowledged by the server", "byte"),
-        Column("bytes_sent_reverse", "Int64", "payload that the server is known to have sent", "byte"),
-        Column("bytes_acknowledged_reverse", "Int64", "of it, acknowledged by the client", "byte"),
-        Column("retransmissions_forward", "Int64", "packets of the client that repeat data"),
-        Column("retransmissions_reverse", "Int64", "packets of the server that repeat data"),
+        Column("syns", "Int64", "SYNs of the client"),
+        Column("sack_permitted", "boolean", "agreed on, in both SYNs", source="RFC 2018 2"),
+        Column("timestamps", "boolean", "agreed on, in both SYNs", source="RFC 7323 3"),
+        Column("ecn_offered", "boolean", "the client's first SYN asks for ECN", source="RFC 3168 6.1.1"),
+        Column("ecn", "boolean", "agreed on, in both SYNs", source="RFC 3168 6.1.1"),
+        *_TRAFFIC,
+        Column("sacks", "Int64", "packets with SACK blocks", source="tcp.options.sack"),
+        Column(
+            "sack_outside",
+            "Int64",
+            "of these, with an edge outside of all that the other side sent; <NA> if that was not captured",
+            source="RFC 2018 4",
+        ),
+        Column("sack_outside_frame", "Int64", "the first of them", source="frame.number"),
         Column("last_new_forward", TIME, "when the client's stream last moved on (new data or new ACK)"),
+        Column("max_pause", "Float64", "longest time in which neither side sent anything", "s"),
+        Column("pause_start", TIME, "when it began: the packet before it"),
+        Column(
+            "dead_from",
+            TIME,
+            "first packet since which none, of either side, is known to have arrived; <NA>: never, or cannot "
+            "be told",
+        ),
+        *_DEAD,
         *_AROUND,
+        Column("unreachable_type", "UInt8", "first ICMP error other than too-big", source="icmp.type"),
+        Column("unreachable_code", "UInt8", "its code", source="icmp.code"),
+        Column("unreachable_frame", "Int64", "its packet's number in its file", source="frame.number"),
+        *_ENDS,
         Column("ended_by", "string", "client or server: who sent the first FIN or RST; <NA>: nobody"),
         Column("ended_how", "string", "FIN, RST or silence"),
+        Column(
+            "closed_by",
+            "string",
+            "client or server, in whose name the connection was closed first, by the acknowledgments; <NA>: "
+            "nobody, or both at once",
+        ),
+        Column("close_time", TIME, "its FIN or RST; of both at once, the first"),
+        Column(
+            "unprompted_client", "boolean", "the client's first FIN or RST does not answer one of the server"
+        ),
+        Column(
+            "unprompted_server", "boolean", "the server's first FIN or RST does not answer one of the client"
+        ),
+        Column(
+            "reset_forged",
+            "boolean",
+            "a RST has another distance by its TTL, or both a window and an IP identification, unlike its "
+            "host's packets; <NA>: no RST, or no other packet of that host",
+        ),
+        Column("reset_frame", "Int64", "that RST, else the first one", source="frame.number"),
+        Column("reset_ttl", "UInt8", "its TTL", source="ip.ttl"),
         _FILE,
         _FRAME,
     ),
@@ -205,6 +325,10 @@ TABLES: dict[str, tuple[Column, ...]] = {
         Column("repeats", "Int64", "times that the first unacknowledged byte was sent again"),
         Column("repeat_ip_len", "Int64", "IP length that most repeats had, offload packets left out", "byte"),
         Column("smallest_repeat_ip_len", "Int64", "smallest IP length among the repeats", "byte"),
+        Column("sizes_tried", "string", "IP lengths that it was sent in, in order, the first 8", "byte"),
+        Column(
+            "delivered_before", "Int64", "largest IP length of the direction delivered before, here", "byte"
+        ),
         Column("first_interval", "Float64", "time between the last two sendings: the first such pair", "s"),
         Column("last_interval", "Float64", "the same, last pair", "s"),
         Column(
@@ -214,11 +338,26 @@ TABLES: dict[str, tuple[Column, ...]] = {
             "peer_packets", "Int64", "packets that came back meanwhile: the path still carries small ones"
         ),
         Column("passed", "Int64", "smaller data packets beyond it that arrived meanwhile"),
+        Column("largest_passed", "Int64", "IP length of the largest of these", "byte"),
         Column("not_passed", "Int64", "smaller ones that did not; <NA> if ACKs could not report it"),
         Column("smallest_not_passed", "Int64", "IP length of the smallest of these", "byte"),
         Column("repeated_reply", "Int64", "packets that the other side repeated meanwhile (its 354)"),
+        Column(
+            "duplicate_sacks",
+            "Int64",
+            "D-SACKs of the receiver, up to the end: data had arrived, but no acknowledgment of it",
+            source="RFC 2883",
+        ),
+        Column(
+            "reply_duplicate_sacks",
+            "Int64",
+            "D-SACKs of the sender meanwhile: it had that repeated reply, its acknowledgment was lost",
+            source="RFC 2883",
+        ),
         Column("window", "Int64", "receiver's window during the stall, scaled if known", "byte"),
         Column("ended_by", "string", "acknowledgment, FIN, RST (of the receiving side), or silence"),
+        Column("given_up_by", "string", "client or server: whose FIN or RST came first since its start"),
+        Column("given_up_at", TIME, "time of that FIN or RST"),
         _FILE,
         _FRAME,
     ),
@@ -229,12 +368,15 @@ TABLES: dict[str, tuple[Column, ...]] = {
         Column("ip_len", "Int64", "IP length", "byte", "ip.len"),
         Column("offload", "bool", "super-packets of segmentation offload: never on the wire at this size"),
         Column("sent", "Int64", "packets of this size that were captured"),
+        Column("repeated", "Int64", "of these, copies that repeat data"),
         Column("delivered", "Int64", "of these, copies known to have been delivered and of known wire size"),
         Column("lost", "Int64", "of these, copies known to have been lost"),
+        Column("undecided", "Int64", "of these, copies of which nobody knows whether they arrived"),
         Column("delivered_beyond_window", "Int64", "of those delivered, beyond the unscaled window"),
         Column("lost_within_window", "Int64", "of those lost, within the unscaled window"),
         Column("times_lost", "Int64", "largest number of lost copies of one and the same segment"),
         Column("df", "boolean", "all had DF set; <NA> on IPv6"),
+        Column("last_sent", TIME, "last copy"),
         Column("first_lost", TIME, "first lost copy"),
         Column("last_lost", TIME, "last lost copy"),
         Column("first_delivered", TIME, "first delivered copy"),
@@ -264,7 +406,48 @@ TABLES: dict[str, tuple[Column, ...]] = {
         Column("too_big", "Int64", "ICMP too-big messages for this path", source="RFC 1191, RFC 8201"),
         Column("next_hop_mtu", "Int64", "smallest MTU that they name", "byte", "icmp.mtu"),
         Column("df", "boolean", "the lost packets, else all of this direction, had DF set; <NA> on IPv6"),
-        Column("fragments", "Int64", "fragments captured in this direction"),
+        Column(
+            "shrank",
+            "boolean",
+            "no larger packet than ICMP too-big names was sent from a second after it on; <NA>: none came",
+        ),
+        Column(
+            "probed",
+            "boolean",
+            "a segment lost again and again was delivered when sent smaller, without ICMP; <NA>: no such "
+            "loss",
+            source="RFC 4821",
+        ),
+        Column(
+            "clamped",
+            "boolean",
+            "the MSS that limits this direction is below Ethernet's, on some connection: its announcer's "
+            "link, or clamped on the way; <NA> without the SYN",
+            source="RFC 9293 3.7.1",
+        ),
+        Column("fragments", "Int64", "later fragments captured in this direction"),
+        Column("fragmented", "Int64", "packets of which fragments were captured; <NA> on IPv6, if any were"),
+        Column("reassembled", "Int64", "of these, those of which every fragment was captured"),
+        Column(
+            "reassembly_exceeded",
+            "Int64",
+            "ICMP messages that fragments of this direction never became whole",
+            source="RFC 792, RFC 4443 3.3",
+        ),
+    ),
+    # One row for each capture, client, server, direction and class of packet sizes that it has.
+    "loss_rates": (
+        Column("capture", "Int16", "capture point, row of `captures`"),
+        Column("client", "string", "address of the SMTP client", privacy="address"),
+        Column("server", "string", "address of the SMTP server", privacy="address"),
+        _DIRECTION,
+        Column("low", "Int64", "smallest IP length of the class", "byte", "ip.len"),
+        Column("high", "Int64", "largest IP length of the class; <NA>: no end", "byte", "ip.len"),
+        Column("sent", "Int64", "data packets captured whose fate is known, offload apart"),
+        Column("lost", "Int64", "of these, lost"),
+        Column("rate", "Float64", "lost / sent"),
+        Column("rate_low", "Float64", "lower end of its 95% interval", source="Clopper and Pearson 1934"),
+        Column("rate_high", "Float64", "upper end of its 95% interval", source="Clopper and Pearson 1934"),
     ),
     # One row for each command, reply line and final dot in clear; of one connection the first 20,000.
     "dialogue": (

@@ -13,7 +13,7 @@ import pandas as pd
 from smtpkit import tables, tcp
 
 CLIENT, SERVER = "192.0.2.10", "198.51.100.25"
-FLAGS = {"F": 1, "S": 2, "R": 4, "P": 8, "A": 16}
+FLAGS = {"F": 1, "S": 2, "R": 4, "P": 8, "A": 16, "E": 64, "C": 128}
 
 
 def conversation(
@@ -58,6 +58,7 @@ def conversation(
                 "window_scale": int(given["scale"]) if "scale" in given else None,
                 "sack_permitted": "S" in words[0] and "nosack" not in words,
                 "sack": _sack(given.get("sack"), other),
+                "ts_value": int(given["ts"]) if "ts" in given else None,
                 "checksum_offload": "offload" in words,
                 "outer_len": 0,
                 "stream": stream,

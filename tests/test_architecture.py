@@ -11,7 +11,7 @@ from conftest import ROOT
 
 PACKAGE = ROOT / "smtpkit"
 
-GROUND = {"tables", "files", "printable", "measure"}
+GROUND = {"tables", "files", "forms", "printable", "measure"}
 READERS = {"capture", "exim", "content"}
 ANALYSES = {"tcp", "smtp", "mtu"}
 # What each module may import of the others: rows above its own, never a group beside it.
@@ -64,7 +64,7 @@ def test_imports_go_one_way(path):
 
 
 @pytest.mark.parametrize(
-    ("library", "modules_"), [("matplotlib", {"plot"}), ("dpkt", {"capture"}), ("numba", {"capture", "exim"})]
+    ("library", "modules_"), [("matplotlib", {"plot"}), ("dpkt", {"capture"}), ("numba", {"forms"})]
 )
 def test_only_one_module_knows_the_library(library, modules_):
     users = {top(path) for path in modules() for name in imported(path) if name.split(".")[0] == library}

@@ -143,3 +143,77 @@ def test_of_no_packets_there_are_no_sizes():
 def test_df_clear_is_told(size):
     text = (HANDSHAKE + DIES.format(size - 40, size - 39, size + 21)).replace(" len=", " df=0 len=")
     assert not bracket(analysed(text))["df"]
+
+
+def test_a_size_is_counted_once_for_each_copy_and_fate():
+    sizes = mtu.sizes(dies(1500)).set_index("ip_len")
+    assert sizes.loc[1500, ["sent", "repeated", "delivered", "lost", "undecided"]].tolist() == [6, 5, 0, 5, 1]
+    assert sizes.loc[1500, "last_sent"] == pd.Timestamp("2026-01-31 12:00:06.30", tz="UTC")
+
+
+# --- probing, clamping, ICMP -------------------------------------------------------------------------------
+
+PROBED = HANDSHAKE + DIES.format(1460, 1461, 1521) + "12 > A seq=1 ack=1 len=1024\n12.1 < A seq=1 ack=1025\n"
+
+
+def with_too_big(packets, seconds, next_hop_mtu):
+    """The packets, and an ICMP too-big message to the client."""
+    error = packets.iloc[[0]].assign(
+        **{"src": "203.0.113.1", "dst": packets["src"].iloc[0], "ip_protocol": 1, "frame": 99},
+        **{"icmp_type": 3, "icmp_code": 4, "next_hop_mtu": next_hop_mtu, "direction": pd.NA},
+        time=packets["time"].iloc[0] + pd.Timedelta(seconds=seconds),
+    )
+    return pd.concat([packets, error], ignore_index=True)
+
+
+def test_a_smaller_repeat_that_passes_without_icmp_is_probing():
+    assert bracket(analysed(PROBED))["probed"]
+    assert not bracket(with_too_big(analysed(PROBED), 7, 1300))["probed"]
+    assert not bracket(dies(1500))["probed"]
+    assert pd.isna(bracket(passes(1500))["probed"])
+
+
+@pytest.mark.parametrize(("seconds", "named", "shrank"), [(7, 1300, True), (2, 1300, False), (7, 0, True)])
+def test_whether_sizes_shrank_after_icmp(seconds, named, shrank):
+    row = bracket(with_too_big(analysed(PROBED), seconds, named))
+    assert (row["too_big"], row["shrank"]) == (1, shrank)
+    assert pd.isna(bracket(analysed(PROBED))["shrank"])
+
+
+def test_an_announced_mss_below_that_of_ethernet_is_clamped():
+    low = HANDSHAKE.replace("< SA seq=0 ack=1 mss=1460", "< SA seq=0 ack=1 mss=1380")
+    data = "0.06 > A seq=1 ack=1 len=100\n0.09 < PA seq=1 ack=101 len=50\n0.1 > A seq=101 ack=51\n"
+    assert bracket(analysed(low + data))["clamped"]
+    assert not bracket(analysed(low + data), direction="reverse")["clamped"]
+    assert pd.isna(bracket(analysed(data))["clamped"])
+
+
+# --- rates of loss -----------------------------------------------------------------------------------------
+
+
+def rates(*connections):
+    packets = pd.concat([one.assign(stream=n) for n, one in enumerate(connections)], ignore_index=True)
+    packets["stream"] = packets["stream"].astype("Int32")
+    return mtu.loss_rates(mtu.sizes(packets), tcp.connections(packets))
+
+
+def test_rates_of_loss_by_class_with_exact_intervals():
+    found = rates(dies(1500), passes(1500), passes(100)).set_index("low")
+    assert found.loc[1500, ["high", "sent", "lost"]].tolist() == [1500, 6, 5]
+    # R: binom.test(5, 6)$conf.int, binom.test(0, 2)$conf.int
+    assert found.loc[1500, "rate_low"] == pytest.approx(0.3587654, abs=1e-7)
+    assert found.loc[1500, "rate_high"] == pytest.approx(0.9957893, abs=1e-7)
+    assert found.loc[0, ["high", "sent", "lost", "rate", "rate_low"]].tolist() == [576, 2, 0, 0.0, 0.0]
+    assert found.loc[0, "rate_high"] == pytest.approx(1 - 0.025 ** (1 / 2))
+
+
+def test_of_all_lost_the_interval_reaches_one():
+    found = rates(dies(1500)).set_index("low")
+    assert (found.loc[1500, "rate"], found.loc[1500, "rate_high"]) == (1, 1)
+    assert found.loc[1500, "rate_low"] == pytest.approx(0.025 ** (1 / 5))
+
+
+def test_offload_packets_have_no_class():
+    super_packet = analysed(HANDSHAKE + "0.06 > PA seq=1 ack=1 len=2920\n0.09 < A seq=1 ack=2921")
+    assert rates(super_packet).empty
+    assert mtu.loss_rates(tables.empty("sizes"), tables.empty("connections")).empty

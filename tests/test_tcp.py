@@ -408,6 +408,39 @@ def test_without_sack_duplicate_acks_tell_that_smaller_packets_arrived():
     ]
 
 
+def test_a_stall_tells_what_was_tried_and_what_came_before():
+    text = HANDSHAKE + (
+        "0.05 > A seq=1 ack=1 len=900\n0.08 < A seq=1 ack=901\n0.1 > A seq=901 ack=1 len=1400\n"
+        "0.3 > A seq=901 ack=1 len=1400\n0.7 > A seq=901 ack=1 len=1024\n2 < A seq=1 ack=1925"
+    )
+    stall = tcp.stalls(analysed(text)).iloc[0]
+    assert (stall["sizes_tried"], stall["delivered_before"]) == ("1440 1064", 940)
+    assert (stall["ended_by"], stall["given_up_by"]) == ("acknowledgment", pd.NA)
+    assert tcp.stalls(analysed(BLACK_HOLE)).iloc[0]["largest_passed"] == 130
+
+
+def test_who_gave_up():
+    stall = tcp.stalls(analysed(BLACK_HOLE + "4 > FA seq=1491 ack=31\n5 < FA seq=31 ack=1")).iloc[0]
+    assert (stall["given_up_by"], stall["given_up_at"].second, stall["ended_by"]) == ("client", 4, "FIN")
+
+
+def test_duplicate_sacks_tell_that_acknowledgments_were_lost():
+    text = HANDSHAKE + (
+        "0.04 < PA seq=1 ack=1 len=30\n0.06 > A seq=1 ack=31 len=100\n0.3 > A seq=1 ack=31 len=100\n"
+        "1.2 < A seq=31 ack=1 sack=901-931\n3 < A seq=31 ack=101 sack=1-101"
+    )
+    stall = tcp.stalls(analysed(text)).iloc[0]
+    assert (stall["duplicate_sacks"], stall["reply_duplicate_sacks"]) == (1, 0)
+    behind = HANDSHAKE + (
+        "0.04 < PA seq=1 ack=1 len=30\n0.24 < PA seq=1 ack=1 len=30\n"
+        "0.27 > A seq=1491 ack=31 sack=1-31\n5 < RA seq=31 ack=1"
+    )
+    stall = tcp.stalls(analysed(behind)).iloc[0]
+    assert stall[["missing", "repeated_reply", "duplicate_sacks", "reply_duplicate_sacks"]].tolist() == [
+        *(True, 1, 0, 1),
+    ]
+
+
 def test_options_that_the_snap_length_cut_off_leave_scale_and_reports_unknown():
     packets = conversation(BLACK_HOLE).assign(captured_len=60, sack=None, window_scale=None)
     packets["tcp_header_len"], packets["frame_len"] = 40, packets["frame_len"] + 20

@@ -9,8 +9,8 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 
-from smtpkit import tables
-from smtpkit.capture import columns, decoder, forms, names
+from smtpkit import forms, tables
+from smtpkit.capture import columns, decoder, names
 from smtpkit.capture.containers import Batch, CaptureError, CaptureFile
 from smtpkit.capture.inner import inner_ip
 from smtpkit.capture.known import Fragments, Known
@@ -126,7 +126,8 @@ class Reader:
         self.captures, self.skipped = account.captures(self.capture), account.skipped()
 
     def _form(self) -> SimpleNamespace:
-        return forms.compiled() if self._account.packets >= INTERPRETED_FRAMES else forms.interpreted()
+        form = forms.compiled if self._account.packets >= INTERPRETED_FRAMES else forms.interpreted
+        return form(decoder)
 
     def _decode(self, file: CaptureFile, batch: Batch, time: np.ndarray) -> columns.Piece:
         form, count = self._form(), batch.size
@@ -228,7 +229,7 @@ def _in_order(paths: list[str]) -> list[str]:
 def _first_time(path: str) -> int:
     file = CaptureFile(path)
     try:
-        batch = next(file.batches(forms.interpreted, 1), None)
+        batch = next(file.batches(lambda: forms.interpreted(decoder), 1), None)
     except CaptureError:
         return columns.NAT
     return int(columns.times(batch, file.interfaces)[0]) if batch else columns.NAT

@@ -11,8 +11,8 @@ from datetime import UTC, datetime, tzinfo
 import numpy as np
 import pandas as pd
 
-from smtpkit import tables
-from smtpkit.exim import columns, forms, lines, syslog
+from smtpkit import forms, tables
+from smtpkit.exim import columns, lines, syslog
 from smtpkit.exim.clock import NAT, SECOND, Clock, LogError, zone
 from smtpkit.exim.entries import LONGEST, Block, Entries, Skipped
 from smtpkit.files import Input, open_input
@@ -87,7 +87,7 @@ class LogFile:
         if self.path == STDIN:
             return np.iinfo(np.int64).max  # what is read is gone
         with self._open() as file:
-            block = Block(forms.interpreted(), file.read(HEAD), 1, self._written())
+            block = Block(forms.interpreted(lines), file.read(HEAD), 1, self._written())
         time = self._times(block.entries(True, Skipped(self.path))[0], Clock(self._zone), Skipped(self.path))
         return int(time[time != NAT].min(initial=np.iinfo(np.int64).max))
 
@@ -129,7 +129,9 @@ class LogFile:
             self.size += len(chunk)
             compiled = before + self.size > INTERPRETED
             whole, rest = _whole_lines(data + chunk, final)
-            block = Block(forms.compiled() if compiled else forms.interpreted(), whole, number, written)
+            block = Block(
+                forms.compiled(lines) if compiled else forms.interpreted(lines), whole, number, written
+            )
             entries, used, count = block.entries(final, self.skipped)
             if len(entries.number):
                 yield entries

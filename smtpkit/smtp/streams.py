@@ -10,7 +10,8 @@ import pandas as pd
 from smtpkit import tables
 from smtpkit.smtp.session import Session
 from smtpkit.smtp.stream import Place
-from smtpkit.tcp.tracking import ACK, SYN, client_of
+from smtpkit.tcp.following import FLAG_ACK, SYN
+from smtpkit.tcp.tracking import client_of
 
 _NEEDED = ["stream", "src_port", "dst_port", "seq", "ack", "flags", "tcp_len"]
 _ORDER = ["capture", "stream", "time", "frame", "relative_seq"]
@@ -135,7 +136,7 @@ class _Connection:
             self._shake(segment, forward)
         start = mine.relative(segment.seq, syn=bool(syn))
         ack = 0
-        if segment.flags & ACK:
+        if segment.flags & FLAG_ACK:
             ack = other.relative(segment.ack)
             if freed := other.acknowledge(ack, segment.time):
                 hear_other(freed)

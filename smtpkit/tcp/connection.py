@@ -8,10 +8,22 @@ import numpy as np
 import pandas as pd
 
 from smtpkit import tables
-from smtpkit.tcp.tracking import ACK, FIN, KEY, RST, SYN
+from smtpkit.tcp.delivery import dead, sack, volume
+from smtpkit.tcp.ending import INITIAL_TTL, closing, reset
+from smtpkit.tcp.following import FLAG_ACK, RST, SYN
+from smtpkit.tcp.related import related
+from smtpkit.tcp.timing import pauses
+from smtpkit.tcp.tracking import KEY
+from smtpkit.tcp.window import first_lost, zero_window
 
-INITIAL_TTL = (64, 128, 255)  # what systems send with
 SHORTEST_RTT = 0.0005  # s; below, the hosts' own delays decide
+ECN_ECHO, ECN = 0x40, 0xC0  # ECE; ECE and CWR
+_NEEDED = [
+    *(*KEY, "file", "frame", "time", "src", "dst", "src_port", "dst_port", "direction", "ttl", "ip_id"),
+    *("ip_len", "tcp_len", "flags", "window", "ack", "relative_seq", "relative_ack", "mss", "window_scale"),
+    *("sack_permitted", "sack", "ts_value", "retransmission", "spurious_retransmission", "duplicate_ack"),
+    *("keep_alive", "zero_window_probe", "offload", "delivered", "checksum_offload"),
+]
 
 
 def connections(packets: pd.DataFrame) -> pd.DataFrame:
@@ -27,54 +39,84 @@ def connections(packets: pd.DataFrame) -> pd.DataFrame:
     DataFrame
         Table `connections`, in order of capture and stream.
     """
-    tcp = packets[packets["direction"].notna()]
+    tcp = whole(packets)
     if tcp.empty:
         return tables.empty("connections")
-    whole = tcp.groupby(KEY, observed=True).agg(
+    found = tcp.groupby("connection").agg(
+        capture=("capture", "first"),
+        stream=("stream", "first"),
         start=("time", "first"),
         end=("time", "last"),
         packets=("time", "size"),
         file=("file", "first"),
         frame=("frame", "first"),
     )
-    for part in (_ends(tcp), _handshake(tcp), _ending(tcp), _bytes(tcp, "forward"), _bytes(tcp, "reverse")):
-        whole = whole.join(part)
-    whole["checksum_offload"] = _checksum_offload(tcp)
+    found = found.join([_ends(tcp), _handshake(tcp), _checksum_offload(tcp)])
+    parts: list[pd.DataFrame | pd.Series] = [
+        closing(tcp, found),
+        reset(tcp),
+        pauses(tcp),
+        sack(tcp, found),
+        dead(tcp, found),
+    ]
     for direction in ("forward", "reverse"):
-        whole = whole.join(_around(packets, whole, direction))
-    return tables.conform(whole.reset_index(), "connections")
+        parts += [volume(tcp, direction), zero_window(tcp, found, direction)]
+        parts += [first_lost(tcp, found, direction)]
+    found = found.join(parts)
+    return tables.conform(found.join(related(packets, found)).reset_index(drop=True), "connections")
+
+
+def whole(packets: pd.DataFrame) -> pd.DataFrame:
+    """Return the TCP packets, connection by connection, in numpy's dtypes where nothing can be absent.
+
+    They are numbered by `connection`, `forward` tells their direction, and `relative_ack` is -1 without ACK.
+    """
+    tcp = packets.loc[packets["direction"].notna(), _NEEDED]
+    tcp = tcp.assign(
+        connection=tcp.groupby(KEY).ngroup(),
+        forward=(tcp["direction"] == "forward").astype(bool),
+        relative_ack=tcp["relative_ack"].fillna(-1),
+    )
+    tcp = tcp.drop(columns="direction").astype({"sack": object})  # pandas picks rows of text slowly
+    tcp = tcp.astype(dict.fromkeys(("relative_seq", "relative_ack", "tcp_len", "flags", "window"), "int64"))
+    return tcp.sort_values("connection", kind="stable", ignore_index=True)
 
 
 def _ends(tcp: pd.DataFrame) -> pd.DataFrame:
     """Return who is who, from the first packet of each connection, and each end's TTL."""
-    first = tcp.groupby(KEY, observed=True).first()
-    forward = first["direction"] == "forward"
+    first = tcp.drop_duplicates("connection").set_index("connection")
     ends = pd.DataFrame(index=first.index)
     for end, near, far in (("client", "src", "dst"), ("server", "dst", "src")):
-        ends[end] = first[near].astype("string").where(forward, first[far].astype("string"))
-        ends[f"{end}_port"] = first[f"{near}_port"].where(forward, first[f"{far}_port"])
-    for end, direction in (("client", "forward"), ("server", "reverse")):
-        sent = tcp[tcp["direction"] == direction].groupby(KEY, observed=True)
-        ends[f"ttl_{end}"] = sent["ttl"].first().astype("UInt8")
+        ends[end] = first[near].astype("string").where(first["forward"], first[far].astype("string"))
+        ends[f"{end}_port"] = first[f"{near}_port"].where(first["forward"], first[f"{far}_port"])
+    for end, sent in (("client", tcp["forward"]), ("server", ~tcp["forward"])):
+        of_end = tcp[sent].drop_duplicates("connection").set_index("connection")
+        ends[f"ttl_{end}"] = of_end["ttl"].astype("UInt8")
     return ends
 
 
 def _handshake(tcp: pd.DataFrame) -> pd.DataFrame:
     """Return how the handshake went, what both ends offered in it, and its times (RFC 9293 3.5)."""
-    is_syn, is_ack = tcp["flags"] & SYN > 0, tcp["flags"] & ACK > 0
-    syn, syn_ack = (tcp[mask].groupby(KEY, observed=True) for mask in (is_syn & ~is_ack, is_syn & is_ack))
-    client_ack = tcp[~is_syn & is_ack & (tcp["direction"] == "forward")].groupby(KEY, observed=True)
-    refused = tcp[(tcp["flags"] & RST > 0) & (tcp["direction"] == "reverse")].groupby(KEY, observed=True)
-    found = pd.DataFrame(index=tcp.groupby(KEY, observed=True).size().index)
+    is_syn, is_ack = tcp["flags"] & SYN > 0, tcp["flags"] & FLAG_ACK > 0
+    syn, syn_ack = _offers(tcp[is_syn & ~is_ack]), _offers(tcp[is_syn & is_ack])
+    client_ack = tcp[~is_syn & is_ack & tcp["forward"]].drop_duplicates("connection").set_index("connection")
+    refused = tcp.loc[(tcp["flags"] & RST > 0) & ~tcp["forward"], "connection"]
+    found = pd.DataFrame(index=pd.RangeIndex(tcp["connection"].iloc[-1] + 1, name="connection"))
     for end, side in (("client", syn), ("server", syn_ack)):
-        found[f"mss_{end}"], found[f"window_scale_{end}"] = side["mss"].first(), side["window_scale"].first()
-    times = pd.DataFrame({"syn": syn["time"].first(), "syn_ack": syn_ack["time"].first()}, index=found.index)
-    times["ack"] = client_ack["time"].first()
+        found[f"mss_{end}"], found[f"window_scale_{end}"] = side["mss"], side["window_scale"]
+    for option in ("sack_permitted", "timestamps"):
+        found[option] = (syn[option] & syn_ack[option].reindex(found.index)).reindex(found.index)
+    found["ecn_offered"] = (syn["flags"] & ECN == ECN).astype("boolean")
+    echoed = (syn_ack["flags"] & ECN == ECN_ECHO).astype("boolean").reindex(found.index)
+    found["ecn"] = found["ecn_offered"] & echoed
+    found["syns"] = syn["sent"].reindex(found.index, fill_value=0)
+    times = pd.DataFrame({"syn": syn["time"], "syn_ack": syn_ack["time"]}, index=found.index)
+    times["ack"] = client_ack["time"]
     seen = times.notna()
     found["syn_rtt"] = (times["syn_ack"] - times["syn"]).dt.total_seconds()
     found["initial_rtt"] = (times["ack"] - times["syn"]).dt.total_seconds().where(seen["syn_ack"])
     found["handshake"] = np.select(
-        [seen["syn_ack"], seen["syn"] & found.index.isin(refused.size().index), seen["syn"]],
+        [seen["syn_ack"], seen["syn"] & found.index.isin(refused), seen["syn"]],
         ["complete", "refused", "unanswered"],
         "unseen",
     )
@@ -82,72 +124,25 @@ def _handshake(tcp: pd.DataFrame) -> pd.DataFrame:
     return found
 
 
-def _ending(tcp: pd.DataFrame) -> pd.DataFrame:
-    """Return the first FIN or RST: who sent it, and which it was."""
-    end = tcp[tcp["flags"] & (FIN | RST) > 0].groupby(KEY, observed=True).first()
-    ended = pd.DataFrame(index=tcp.groupby(KEY, observed=True).size().index)
-    ended["ended_by"] = end["direction"].map({"forward": "client", "reverse": "server"}).astype("string")
-    ended["ended_how"] = (end["flags"] & RST > 0).map({True: "RST", False: "FIN"}).astype("string")
-    return ended.fillna({"ended_how": "silence"})
-
-
 def _checksum_offload(tcp: pd.DataFrame) -> pd.Series:
     """Name the ends whose packets mostly have checksums left to the network card."""
-    index = tcp.groupby(KEY, observed=True).size().index
+    index = pd.RangeIndex(tcp["connection"].iloc[-1] + 1, name="connection")
     client, server = (
-        (tcp[tcp["direction"] == direction].groupby(KEY, observed=True)["checksum_offload"].mean() > 0.5)
-        .reindex(index, fill_value=False)
-        .to_numpy()
-        for direction in ("forward", "reverse")
+        sent.groupby("connection")["checksum_offload"].mean().reindex(index, fill_value=0) > 0.5
+        for sent in (tcp[tcp["forward"]], tcp[~tcp["forward"]])
     )
     ends = np.select([client & server, client, server], ["both", "client", "server"], "")
-    return pd.Series(ends, index, dtype="string").mask(ends == "")
+    return pd.Series(ends, index, dtype="string", name="checksum_offload").replace("", pd.NA)
 
 
-def _bytes(tcp: pd.DataFrame, direction: str) -> pd.DataFrame:
-    """Return what one direction sent, as far as its sequence numbers tell, and what was acknowledged."""
-    sent = tcp[(tcp["direction"] == direction) & (tcp["flags"] & (SYN | RST) == 0)]
-    back = tcp[(tcp["direction"] != direction) & (tcp["flags"] & ACK > 0)]
-    reach, data = sent["relative_seq"] + sent["tcp_len"], sent["tcp_len"] > 0
-    key = [sent[k] for k in KEY]
-    acked = back.groupby(KEY, observed=True)["relative_ack"].max()
-    # An acknowledgment of the FIN counts one more than there are bytes.
-    limit = reach[sent["flags"] & FIN > 0].groupby(key).max()
-    ends = pd.DataFrame({"sent": reach.groupby(key).max(), "acked": acked, "limit": limit})
-    ends["sent"] = ends[["sent", "acked"]].max(axis="columns")
-    ends = ends.assign(**{name: ends[[name, "limit"]].min(axis="columns") for name in ("sent", "acked")})
-    new = data & (reach > reach.groupby(key).cummax().groupby(key).shift(fill_value=-1))
-    repeated = sent["retransmission"] & data
-    found = pd.DataFrame({f"bytes_sent_{direction}": (ends["sent"] - 1).clip(lower=0)})
-    found[f"bytes_acknowledged_{direction}"] = (ends["acked"] - 1).where(ends["acked"] > 0, 0)
-    found[f"retransmissions_{direction}"] = repeated.groupby(key).sum()
-    if direction == "forward":
-        found["last_new_forward"] = sent[new].groupby(KEY, observed=True)["time"].last()
-    return found
-
-
-def _around(packets: pd.DataFrame, whole: pd.DataFrame, direction: str) -> pd.DataFrame:
-    """Return the ICMP too-big messages and later fragments that belong to one direction (RFC 1191, 8201)."""
-    sender = whole["client" if direction == "forward" else "server"]
-    found = pd.DataFrame(index=whole.index)
-    tied = packets[packets["stream"].notna() & packets["direction"].isna()]
-    tied = tied.join(sender.rename("sender"), on=KEY)
-    too_big = tied[is_too_big(tied) & (tied["dst"].astype("string") == tied["sender"])].groupby(KEY)
-    later = tied[(tied["fragment_offset"] > 0) & (tied["src"].astype("string") == tied["sender"])].groupby(
-        KEY
-    )
-    found[f"too_big_{direction}"] = too_big.size()
-    found[f"next_hop_mtu_{direction}"] = too_big["next_hop_mtu"].min()
-    found[f"first_too_big_{direction}"] = too_big["time"].min()
-    found[f"fragments_{direction}"] = later.size()
-    return found.fillna({f"too_big_{direction}": 0, f"fragments_{direction}": 0})
-
-
-def is_too_big(packets: pd.DataFrame) -> pd.Series:
-    """Mark ICMP "fragmentation needed" (RFC 1191) and ICMPv6 "Packet Too Big" (RFC 8201)."""
-    needed = (packets["ip_protocol"] == 1) & (packets["icmp_type"] == 3) & (packets["icmp_code"] == 4)
-    too_big = (packets["ip_protocol"] == 58) & (packets["icmp_type"] == 2)
-    return (needed | too_big).fillna(False).astype(bool)
+def _offers(syns: pd.DataFrame) -> pd.DataFrame:
+    """Return what one side's SYNs say; options that the snap length cut off stay <NA>."""
+    known = syns["sack_permitted"].notna()
+    stamped = syns["ts_value"].notna().astype("boolean")
+    syns = syns.assign(timestamps=stamped.where(stamped | known))
+    offers = syns.groupby("connection")[["time", "flags", "mss", "window_scale", "sack_permitted"]].first()
+    offers["timestamps"] = syns.groupby("connection")["timestamps"].first()
+    return offers.assign(sent=syns.groupby("connection").size())
 
 
 def vantage(connections: pd.DataFrame) -> tuple[Any, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import islice, pairwise
 from statistics import median, mode
 from typing import Any, NamedTuple
@@ -11,9 +11,11 @@ import numpy as np
 import pandas as pd
 
 from smtpkit import tables
-from smtpkit.tcp.tracking import FIN, KEY, RST, SECOND, SYN, options_cut, stall_threshold, values
+from smtpkit.tcp.following import FIN, RST, SECOND, SYN, stall_threshold
+from smtpkit.tcp.tracking import KEY, connection_starts, options_cut, values
 
 TIMES = 3  # repeats of one segment that are no accident
+MOST_SIZES = 8  # different sizes of one segment that are listed
 MOST_STALLS = 200  # of one connection: after so many the next one tells nothing new
 
 
@@ -28,6 +30,7 @@ class Seen(NamedTuple):
     tcp_len: int
     flags: int
     header_seq: int
+    header_ack: int
     ip_len: int
     window: int
     window_scale: int | None
@@ -73,7 +76,9 @@ def stalls(packets: pd.DataFrame, captures: pd.DataFrame | None = None) -> pd.Da
         Table `stalls`, in order of capture, stream and start.
     """
     tcp = packets[packets["direction"].notna()].sort_values(KEY, kind="stable")
-    seen, ends, rows = _seen(tcp), _ends(captures), []
+    ends, rows = _ends(captures), []
+    tcp = tcp[_may_stall(tcp, ends)]
+    seen = _seen(tcp)
     for start, end in _bounds(tcp):
         connection = seen[start:end]
         until = _last(connection, ends.get(tcp["capture"].iloc[start]))
@@ -83,15 +88,10 @@ def stalls(packets: pd.DataFrame, captures: pd.DataFrame | None = None) -> pd.Da
 
 
 def _seen(tcp: pd.DataFrame) -> list[Seen]:
-    names = ["relative_seq", "relative_ack", "tcp_len", "flags", "seq", "ip_len", "window", "window_scale"]
-    names += [
-        "sack_permitted",
-        "sack",
-        "retransmission",
-        "duplicate_ack",
-        "offload",
-        "delivered",
-        "options_cut",
+    names = [
+        *("relative_seq", "relative_ack", "tcp_len", "flags", "seq", "ack", "ip_len", "window"),
+        *("window_scale", "sack_permitted", "sack", "retransmission", "duplicate_ack", "offload"),
+        *("delivered", "options_cut"),
     ]
     columns = (values(column) for _, column in tcp.assign(options_cut=options_cut(tcp))[names].items())
     forward = (tcp["direction"] == "forward").tolist()
@@ -107,10 +107,30 @@ def _ends(captures: pd.DataFrame | None) -> dict[int, int]:
     return dict(zip(known["capture"].tolist(), known["last"].astype("int64").tolist(), strict=True))
 
 
+def _may_stall(tcp: pd.DataFrame, ends: dict[int, int]) -> np.ndarray:
+    """Mark the packets of connections on which no new byte was acknowledged for a second: few, mostly."""
+    connection = pd.Series(np.cumsum(connection_starts(tcp)), tcp.index)
+    time, counts = tcp["time"].astype("int64"), (tcp["flags"] & (SYN | RST) == 0).astype(bool)
+    until = (
+        time.groupby(connection).transform("last").clip(tcp["capture"].map(ends).fillna(0).astype("int64"))
+    )
+    slow: set[int] = set()
+    for direction in ("forward", "reverse"):
+        mine = (tcp["direction"] == direction).astype(bool)
+        reach = (tcp["relative_seq"] + tcp["tcp_len"]).where(mine & counts, 1).groupby(connection).cummax()
+        una = tcp["relative_ack"].where(~mine & counts).fillna(1).clip(1).groupby(connection).cummax()
+        periods = pd.DataFrame({"connection": connection, "start": time, "until": until})
+        periods["since"] = time.where(reach > una, until)
+        periods = periods.groupby([connection, una], sort=False).min()
+        following = periods.groupby("connection")["start"].shift(-1, fill_value=-1)
+        end = following.where(following >= 0, periods["until"])
+        slow.update(periods.loc[end - periods["since"] >= SECOND, "connection"])
+    return connection.isin(slow).to_numpy()
+
+
 def _bounds(tcp: pd.DataFrame) -> Iterator[tuple[int, int]]:
     """Yield where each connection begins and ends in rows that are sorted by it."""
-    changes = (tcp[KEY].astype("int64").diff().fillna(1) != 0).any(axis="columns")
-    return pairwise([*np.flatnonzero(changes).tolist(), len(tcp)])
+    return pairwise([*np.flatnonzero(connection_starts(tcp)).tolist(), len(tcp)])
 
 
 def _last(connection: list[Seen], end: int | None) -> int:
@@ -123,7 +143,7 @@ def _silences(connection: list[Seen], until: int) -> Iterator[Silence]:
     """Follow both directions; the handshake's round trip sets what counts as a silence."""
     syn = next((p.time for p in connection if p.flags & SYN), None)
     first = next((p.time for p in connection if p.forward and not p.flags & SYN), None)
-    threshold = stall_threshold(first - syn if syn is not None and first is not None else None)
+    threshold = stall_threshold(first - syn if syn is not None and first is not None else 0)
     for forward in (True, False):
         yield from _follow(connection, forward, threshold, until)
 
@@ -181,12 +201,43 @@ def _stall(connection: list[Seen], silence: Silence) -> dict[str, Any]:
         "missing": missing,
         "gap": min([p.seq for p in beyond] + [silence.sent_end]) - silence.una if missing else pd.NA,
         **_repeats(copies),
+        "delivered_before": _largest(p for p in data if p.time < silence.start and p.delivered),
         "peer_packets": sum(p.time <= silence.end for p in answers),
         **_passed(connection, copies, beyond, [p for p in answers if p.time < silence.end]),
         "repeated_reply": _repeated_replies(other, silence),
+        "duplicate_sacks": sum(map(_duplicate_sack, (p for p in answers if p.time <= silence.end))),
+        "reply_duplicate_sacks": sum(
+            _duplicate_sack(p) for p in mine if silence.progress < p.time <= silence.end
+        ),
         "window": _window(other, silence),
         "ended_by": "acknowledgment" if silence.acknowledged else _given_up(answers),
+        **_closed(connection, silence),
     }
+
+
+def _largest(packets: Iterable[Seen]) -> Any:
+    return max((p.ip_len for p in packets if not p.offload), default=pd.NA)
+
+
+def _duplicate_sack(packet: Seen) -> bool:
+    """Say whether the first SACK block reports what had arrived before (RFC 2883 4)."""
+    if not packet.sack or packet.ack is None:
+        return False
+    edges = [
+        (int(edge) - packet.header_ack + 2**31) % 2**32 - 2**31
+        for edge in packet.sack.replace("-", " ").split()[:4]
+    ]
+    within = len(edges) == 4 and edges[2] <= edges[0] and edges[1] <= edges[3]
+    return edges[1] <= 0 or within
+
+
+def _closed(connection: list[Seen], silence: Silence) -> dict[str, Any]:
+    """Return who closed since the stall began, and when."""
+    for packet in connection:
+        if silence.start <= packet.time <= silence.end and packet.flags & (FIN | RST):
+            time = pd.Timestamp(packet.time, tz="UTC")
+            return {"given_up_by": "client" if packet.forward else "server", "given_up_at": time}
+    return {}
 
 
 def _repeats(copies: list[Seen]) -> dict[str, Any]:
@@ -198,6 +249,7 @@ def _repeats(copies: list[Seen]) -> dict[str, Any]:
         "repeats": max(len(copies) - 1, 0),
         "repeat_ip_len": mode(sizes) if sizes else pd.NA,
         "smallest_repeat_ip_len": min(sizes) if sizes else pd.NA,
+        "sizes_tried": " ".join(map(str, islice(dict.fromkeys(sizes), MOST_SIZES))) or pd.NA,
         "first_interval": gaps[0] if gaps else pd.NA,
         "last_interval": gaps[-1] if gaps else pd.NA,
         "backoff": median(ratios) if ratios else pd.NA,
@@ -213,7 +265,7 @@ def _passed(
     cuts options off hides both. In a capture behind the loss, what is there has arrived.
     """
     if not copies:
-        return {"passed": len(beyond)}
+        return {"passed": len(beyond), "largest_passed": _largest(beyond)}
     agreed = [bool(p.sack_permitted) for p in connection if p.flags & SYN]
     sizes = [p.ip_len for p in copies if not p.offload]
     smaller = {p.seq: p for p in beyond if sizes and p.ip_len < min(sizes)}
@@ -223,7 +275,9 @@ def _passed(
         lost = [p for p in smaller.values() if not (p.delivered and reports)]
     else:
         lost = list(smaller.values())[len(reports) :]
-    found = {"passed": len(smaller) - len(lost)}
+    in_vain = {p.packet for p in lost}
+    passed = [p for p in smaller.values() if p.packet not in in_vain]
+    found = {"passed": len(passed), "largest_passed": _largest(passed)}
     if len(agreed) < 2 or any(p.options_cut for p in connection):
         return found
     return found | {
