@@ -85,13 +85,15 @@ def _follow(tcp: pd.DataFrame) -> np.ndarray:
         room = (2, len(following.COPY), 2 * following.MOST_IN_FLIGHT)
         work = [np.zeros((2, following.SIDE), np.int64), np.empty(room, np.int64), np.empty(room, np.int64)]
         work.append(np.empty((2, following.MOST_BLOCKS), np.int64))
-        form = _form(len(tcp))
+        form = _form(len(tcp), int((blocks > 0).sum()))
         form.follow(*map(form.view, [table, bounds, edges, found, *work]))
     return found
 
 
-def _form(packets: int) -> SimpleNamespace:
-    return (forms.compiled if packets >= INTERPRETED_PACKETS else forms.interpreted)(following)
+def _form(packets: int, sacks: int) -> SimpleNamespace:
+    """Return the form that is worth it: SACK blocks are held against all that is in flight."""
+    many = packets + 20 * sacks >= INTERPRETED_PACKETS
+    return (forms.compiled if many else forms.interpreted)(following)
 
 
 def _ends(tcp: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
