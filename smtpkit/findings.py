@@ -251,7 +251,8 @@ def _unlogged(incident: Incident, found: Iterable[dict[str, Any]]) -> Iterator[d
     stalls, transactions = incident.stalls, incident.transactions
     stuck = stalls[(stalls["ended_by"] != "acknowledgment") & (stalls["outstanding"] > LONGEST_LINE)]
     reasons = ends["handshake"].map(_FAILED_HANDSHAKES).astype("string")
-    open_ = among(ends, transactions[transactions["end"].isna()]) & (ends["ended_how"] != "silence")
+    unanswered = transactions[transactions["start"].notna() & transactions["end"].isna()]
+    open_ = among(ends, unanswered) & (ends["ended_how"] != "silence")
     reasons[open_] = "the connection ended and the message data was not answered"
     reasons[among(ends, stuck)] = "data was sent and not acknowledged to the end"
     failed = ends[reasons.notna() & ~among(ends, explained)]

@@ -41,7 +41,9 @@ class Incident:
     stalls: pd.DataFrame
     sizes: pd.DataFrame
     path_mtu: pd.DataFrame
+    sessions: pd.DataFrame
     transactions: pd.DataFrame
+    dialogue: pd.DataFrame
     log_lines: pd.DataFrame
     messages: pd.DataFrame
     attempts: pd.DataFrame
@@ -182,21 +184,21 @@ class Captured(NamedTuple):
     captures: pd.DataFrame
     packets: pd.DataFrame
     connections: pd.DataFrame
-    transactions: pd.DataFrame
+    heard: smtp.Heard
     skipped: pd.DataFrame
 
 
 def _read_captures(files: list[dict[str, Any]]) -> Captured:
     captures: list[pd.DataFrame] = []
-    packets, lines, skipped = [], [], []
+    packets, heard, skipped = [], [], []
     for rotation in _rotations(files):
         pieces = [_read_capture(rotation, len(captures))]
         if _overlap(pieces[0][1]):
             pieces = [_read_capture([file], len(captures) + n) for n, file in enumerate(rotation)]
-        for capture, batches, dialogue, left_out in pieces:
+        for capture, batches, said, left_out in pieces:
             captures.append(capture)
             packets += batches
-            lines += dialogue
+            heard.append(said)
             skipped.append(left_out)
     analysed = tcp.analysis(tables.concat(packets, "packets"))
     for file in files:
@@ -205,21 +207,27 @@ def _read_captures(files: list[dict[str, Any]]) -> Captured:
         tables.concat(captures, "captures"),
         analysed,
         tcp.connections(analysed),
-        smtp.transactions(tables.concat(lines, "dialogue"), analysed),
+        _together(heard),
         tables.concat(skipped, "skipped"),
+    )
+
+
+def _together(heard: list[smtp.Heard]) -> smtp.Heard:
+    return smtp.Heard(
+        *(tables.concat([getattr(one, name) for one in heard], name) for name in smtp.Heard._fields)
     )
 
 
 def _read_capture(
     rotation: list[dict[str, Any]], number: int
-) -> tuple[pd.DataFrame, list[pd.DataFrame], list[pd.DataFrame], pd.DataFrame]:
-    """Return the row of `captures`, batches of packets, their dialogue, and what was skipped."""
-    packets, lines = [], []
+) -> tuple[pd.DataFrame, list[pd.DataFrame], smtp.Heard, pd.DataFrame]:
+    """Return the row of `captures`, batches of packets, what was said in them, and what was skipped."""
+    packets, streams = [], smtp.Streams()
     reader = Reader(*(file["path"] for file in rotation), capture=number)
     try:
         for batch, payload in tqdm(reader, desc="capture", unit=" batches", disable=None, leave=False):
             packets.append(batch)
-            lines.append(smtp.dialogue(batch, payload_of(batch, payload)))
+            streams.feed(batch, payload_of(batch, payload))
         if (reader.captures["packets"] == 0).all():
             raise CaptureError(f"{rotation[0]['path']}: holds no packets; take the capture again")
     except CaptureError as error:
@@ -229,7 +237,7 @@ def _read_capture(
     for file in rotation:
         if file["path"] in unread:
             file |= {"kind": "other", "error": unread[file["path"]]}
-    return reader.captures, packets, lines, reader.skipped
+    return reader.captures, packets, streams.close(), reader.skipped
 
 
 def _rotations(files: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
@@ -287,7 +295,7 @@ def _choose_zone(paths: list[str], timezone: str | None, captured: Captured) -> 
     if captured.packets.empty:
         return None, "this machine's zone, for want of a better one"
     as_utc = exim.read_log(*paths, timezone="UTC")
-    ahead = join.zone_offset(as_utc.attempts, captured.connections, captured.transactions)
+    ahead = join.zone_offset(as_utc.attempts, captured.connections, captured.heard.transactions)
     if ahead is None:
         return None, "this machine's zone: no offset joins log and capture clearly"
     minutes = round(ahead.total_seconds() / 60)
@@ -304,11 +312,14 @@ def _zoned(path: str) -> bool:
 
 
 def _read_content(files: list[dict[str, Any]]) -> pd.DataFrame:
+    """Measure the messages; the -H file of Exim's spool is read with its -D file."""
     rows = []
+    bodies = {file["path"] for file in files}
     for file in files:
         try:
-            rows.append(content.read_content(file["path"]))
-            file["rows"] = 1
+            alone = not content.is_header_of(file["path"], bodies)
+            rows += [content.read_content(file["path"])] if alone else []
+            file["rows"] = int(alone)
         except content.ContentError as error:
             file |= {"kind": "other", "error": str(error)}
     return tables.concat(rows, "content")
@@ -325,7 +336,7 @@ def _assemble(
     zone: tuple[str | None, str],
 ) -> Incident:
     connections = captured.connections
-    attempts = join.join(log.attempts, connections, captured.transactions, log.messages)
+    attempts = join.join(log.attempts, connections, captured.heard.transactions, log.messages)
     stalls, sizes = tcp.stalls(captured.packets, captured.captures), mtu.sizes(captured.packets)
     captures = captured.captures.set_index("capture", drop=False)
     captures["clock_offset"] = join.clock_offset(attempts, connections).reindex(captures.index)
@@ -340,11 +351,13 @@ def _assemble(
         stalls=stalls,
         sizes=sizes,
         path_mtu=mtu.path_mtu(sizes, connections, stalls, captures),
-        transactions=captured.transactions,
+        sessions=captured.heard.sessions,
+        transactions=captured.heard.transactions,
+        dialogue=captured.heard.dialogue,
         log_lines=log.log_lines,
         messages=log.messages,
         attempts=attempts,
-        content=messages,
+        content=tables.concat([messages, captured.heard.content], "content"),
         inputs=tables.from_rows(files, "inputs"),
         skipped=tables.concat([captured.skipped, log.skipped], "skipped"),
         timezone=zone[0] or "local",
@@ -432,7 +445,7 @@ def _narrow(incident: Incident, wanted: Wanted) -> Incident:
     connections = incident.connections[_wanted_connections(incident, attempts, wanted)]
     kept = {
         name: _of_connections(getattr(incident, name), connections)
-        for name in ("stalls", "sizes", "transactions")
+        for name in ("stalls", "sizes", "sessions", "transactions", "dialogue")
     }
     packets = incident.packets
     loose = packets["stream"].isna()

@@ -11,12 +11,13 @@ from conftest import ROOT
 
 PACKAGE = ROOT / "smtpkit"
 
-GROUND = {"tables", "files", "forms", "printable"}
+GROUND = {"tables", "files", "forms", "printable", "measure"}
 READERS = {"capture", "exim", "content"}
 ANALYSES = {"tcp", "smtp", "mtu"}
 # What each module may import of the others: rows above its own, never a group beside it.
 MAY_IMPORT = {
     **{name: set() for name in GROUND},
+    "measure": {"tables"},
     **dict.fromkeys(READERS, GROUND),
     "tcp": GROUND,
     **dict.fromkeys({"smtp", "mtu"}, GROUND | {"tcp"}),

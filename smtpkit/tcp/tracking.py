@@ -10,7 +10,7 @@ import pandas as pd
 
 from smtpkit import forms, tables
 from smtpkit.tcp import following
-from smtpkit.tcp.following import ABSENT, FIN, RST, SYN
+from smtpkit.tcp.following import ABSENT, FIN, FLAG_ACK, RST, SYN
 
 SAME_PACKET_WITHIN = 10_000_000  # ns; the network repeats packets too, but later
 SAME_WITHOUT_ID_WITHIN = 1_000_000  # ns; without an identification (RFC 6864) only so close
@@ -169,6 +169,17 @@ def options_cut(tcp: pd.DataFrame) -> pd.Series:
 def values(column: pd.Series) -> list[Any]:
     """Return a column as plain Python values, None where it is <NA>."""
     return column.astype(object).where(column.notna(), None).tolist()
+
+
+def client_of(src: tuple[str, int], dst: tuple[str, int], flags: int) -> tuple[str, int]:
+    """Return which end of a packet is the client: by SYN, else by the server's port."""
+    if flags & SYN:
+        return dst if flags & FLAG_ACK else src
+    if src[1] in tables.SMTP_PORTS:
+        return dst
+    if dst[1] in tables.SMTP_PORTS:
+        return src
+    return max(src, dst, key=lambda end: end[1])
 
 
 def _offload(packets: pd.DataFrame) -> pd.Series:
