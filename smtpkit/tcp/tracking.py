@@ -11,6 +11,7 @@ import pandas as pd
 from smtpkit import forms, tables
 from smtpkit.tcp import following
 from smtpkit.tcp.following import ABSENT, FIN, FLAG_ACK, RST, SYN
+from smtpkit.tcp.fragments import segment_lengths
 
 SAME_PACKET_WITHIN = 10_000_000  # ns; the network repeats packets too, but later
 SAME_WITHOUT_ID_WITHIN = 1_000_000  # ns; without an identification (RFC 6864) only so close
@@ -44,7 +45,9 @@ def analysis(packets: pd.DataFrame) -> pd.DataFrame:
     found = np.full((len(following.FOUND), len(packets)), ABSENT)
     found[following.MARKS] = 0
     once = rows[~twice]
-    found[:, once] = _follow(packets.iloc[once])
+    whole = packets.reset_index(drop=True)
+    whole["tcp_len"] = segment_lengths(whole)
+    found[:, once] = _follow(whole.iloc[once])
     forward, marks = found[following.FORWARD], found[following.MARKS]
     rtt = found[following.ACK_RTT]
     added = {
