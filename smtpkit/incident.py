@@ -41,6 +41,7 @@ class Incident:
     stalls: pd.DataFrame
     sizes: pd.DataFrame
     path_mtu: pd.DataFrame
+    loss_rates: pd.DataFrame
     sessions: pd.DataFrame
     transactions: pd.DataFrame
     dialogue: pd.DataFrame
@@ -351,6 +352,7 @@ def _assemble(
         stalls=stalls,
         sizes=sizes,
         path_mtu=mtu.path_mtu(sizes, connections, stalls, captures),
+        loss_rates=mtu.loss_rates(sizes, connections),
         sessions=captured.heard.sessions,
         transactions=captured.heard.transactions,
         dialogue=captured.heard.dialogue,
@@ -457,6 +459,7 @@ def _narrow(incident: Incident, wanted: Wanted) -> Incident:
             "packets": pd.concat([packets[loose], _of_connections(packets, connections)]).sort_index(),
             "connections": connections,
             "path_mtu": mtu.path_mtu(kept["sizes"], connections, kept["stalls"], incident.captures),
+            "loss_rates": mtu.loss_rates(kept["sizes"], connections),
             "attempts": attempts,
             "log_lines": incident.log_lines[incident.log_lines["message_id"].isin(ids)],
             "messages": incident.messages[incident.messages["message_id"].isin(ids)],

@@ -259,21 +259,29 @@ def acknowledge(packets, i, edges, found, sides, sender, flight, lost, blocks, a
     if is_duplicate(blocks, count, ack):
         doubt(sides, sender, lost, blocks[0, 0], blocks[1, 0], found)
     time, head, tail = packets[TIME, i], sides[sender, HEAD], sides[sender, TAIL]
+    settled = False
     for j in range(head, tail):
         if answered(flight, sender, j, ack, blocks, count):
+            settled = True
             fate = caused(sides, sender, flight, j, time, rtt)
             found[DELIVERED, flight[sender, ROW, j]] = fate
             if fate == 0:
                 lose(sides, sender, flight, lost, j)
-    kept = head
-    for j in range(head, tail):
+    if settled:
+        take_away(sides, sender, flight, ack, blocks, count)
+    if sides[sender, TAIL] == head:
+        sides[sender, REPEATED] = 0
+
+
+def take_away(sides, sender, flight, ack, blocks, count):
+    """Leave in flight what this acknowledgment does not answer."""
+    kept = sides[sender, HEAD]
+    for j in range(kept, sides[sender, TAIL]):
         if not answered(flight, sender, j, ack, blocks, count):
             for field in range(4):
                 flight[sender, field, kept] = flight[sender, field, j]
             kept += 1
     sides[sender, TAIL] = kept
-    if kept == head:
-        sides[sender, REPEATED] = 0
 
 
 def acknowledge_in_order(packets, i, found, sides, sender, flight, ack):

@@ -11,6 +11,7 @@ import pandas as pd
 from smtpkit import forms, tables
 from smtpkit.tcp import following
 from smtpkit.tcp.following import ABSENT, FIN, FLAG_ACK, RST, SYN
+from smtpkit.tcp.fragments import segment_lengths
 
 SAME_PACKET_WITHIN = 10_000_000  # ns; the network repeats packets too, but later
 SAME_WITHOUT_ID_WITHIN = 1_000_000  # ns; without an identification (RFC 6864) only so close
@@ -44,7 +45,9 @@ def analysis(packets: pd.DataFrame) -> pd.DataFrame:
     found = np.full((len(following.FOUND), len(packets)), ABSENT)
     found[following.MARKS] = 0
     once = rows[~twice]
-    found[:, once] = _follow(packets.iloc[once])
+    whole = packets.reset_index(drop=True)
+    whole["tcp_len"] = segment_lengths(whole)
+    found[:, once] = _follow(whole.iloc[once])
     forward, marks = found[following.FORWARD], found[following.MARKS]
     rtt = found[following.ACK_RTT]
     added = {
@@ -85,13 +88,15 @@ def _follow(tcp: pd.DataFrame) -> np.ndarray:
         room = (2, len(following.COPY), 2 * following.MOST_IN_FLIGHT)
         work = [np.zeros((2, following.SIDE), np.int64), np.empty(room, np.int64), np.empty(room, np.int64)]
         work.append(np.empty((2, following.MOST_BLOCKS), np.int64))
-        form = _form(len(tcp))
+        form = _form(len(tcp), int((blocks > 0).sum()))
         form.follow(*map(form.view, [table, bounds, edges, found, *work]))
     return found
 
 
-def _form(packets: int) -> SimpleNamespace:
-    return (forms.compiled if packets >= INTERPRETED_PACKETS else forms.interpreted)(following)
+def _form(packets: int, sacks: int) -> SimpleNamespace:
+    """Return the form that is worth it: SACK blocks are held against all that is in flight."""
+    many = packets + 20 * sacks >= INTERPRETED_PACKETS
+    return (forms.compiled if many else forms.interpreted)(following)
 
 
 def _ends(tcp: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
