@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, fields
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, fields
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,6 +19,7 @@ from smtpkit.capture import CaptureError, Reader, payload_of
 from smtpkit.capture import sniff as is_capture
 from smtpkit.files import located, open_input
 
+MOST_OCTETS = 1 << 21  # of messages that are compared byte by byte
 HEAD = 65536  # bytes by which a file is known
 _KEY = ["capture", "stream"]
 _STAMP = re.compile(rb"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(?:\.\d+)?( [+-]\d{4})? ", re.MULTILINE)
@@ -33,6 +34,8 @@ class Incident:
     """All tables of one incident; `smtpkit.tables.describe` tells their columns.
 
     `timezone` is the zone that a log without zone was read in, `timezone_reason` says where it is from.
+    `octets` holds messages by Exim id where some failed and others passed, as far as message files are given:
+    never written anywhere, and empty when tables are read back.
     """
 
     captures: pd.DataFrame
@@ -53,9 +56,12 @@ class Incident:
     skipped: pd.DataFrame
     timezone: str
     timezone_reason: str
+    octets: Mapping[str, bytes] = field(default_factory=dict)
 
 
-TABLE_NAMES = tuple(f.name for f in fields(Incident) if not f.name.startswith("timezone"))
+TABLE_NAMES = tuple(
+    f.name for f in fields(Incident) if f.name not in ("timezone", "timezone_reason", "octets")
+)
 
 
 class Wanted(NamedTuple):
@@ -364,7 +370,21 @@ def _assemble(
         skipped=tables.concat([captured.skipped, log.skipped], "skipped"),
         timezone=zone[0] or "local",
         timezone_reason=zone[1],
+        octets=_octets(attempts, messages),
     )
+
+
+def _octets(attempts: pd.DataFrame, content: pd.DataFrame) -> dict[str, bytes]:
+    """Read the messages again that servers were sent of which they failed some, the shortest first."""
+    sick = attempts.loc[attempts["outcome"] != "delivered", "peer"].dropna()
+    tried = attempts.loc[attempts["peer"].isin(sick), "message_id"]
+    files = content[content["message_id"].isin(tried)].drop_duplicates("message_id").sort_values("size")
+    files = files[files["size"].cumsum() <= MOST_OCTETS]
+    found = {}
+    for name, path, size in zip(files["message_id"], files["file"], files["size"], strict=True):
+        with open_input(path) as file:
+            found[str(name)] = file.read(int(size))
+    return found
 
 
 def to_tables(incident: Incident) -> dict[str, pd.DataFrame]:

@@ -709,15 +709,30 @@ TABLES: dict[str, tuple[Column, ...]] = {
         Column("mime", "string", "types and encodings of the parts, at most 100", "", "RFC 2045", "text"),
     ),
     # The analyst's decision table: what was seen, per path, connection and message.
+    # One row for each delivery that failed, from the packets where there are any, else from the log.
+    "failures": (
+        Column("peer", "string", "address of the SMTP server", privacy="address"),
+        Column("client", "string", "address of the SMTP client", privacy="address"),
+        *_CONNECTION,
+        Column("message_id", "string", "Exim's id", privacy="message_id"),
+        Column("manner", "string", "how it failed: one of observations.MANNERS"),
+        _DIRECTION,
+        Column("phase", "string", "how far it came: one of PHASES"),
+        Column("observed", "boolean", "the packets tell the manner; else the log does"),
+        Column("time", TIME, "the log's line, else the connection's end"),
+        Column("source", "string", "FILE line N, FILE frame N", privacy="path"),
+    ),
     "observations": (
         Column("peer", "string", "address of the SMTP server", privacy="address"),
         Column("client", "string", "address of the SMTP client", privacy="address"),
         _DIRECTION,
+        Column("manner", "string", "of the failures that it is about; `stall` for a path's packet sizes"),
         *_CONNECTION,
         Column("message_id", "string", "Exim's id", privacy="message_id"),
         Column("observation", "string", "name, as in observations.NAMES"),
         Column("value", "boolean", "seen, not seen, or <NA>: not observable"),
         Column("sentence", "string", "the same for a reader, with its figures"),
+        Column("figures", "object", "numbers of it that a cause's parameters are taken from"),
         Column("source", "string", "FILE frame N, FILE line N", privacy="path"),
     ),
     # Nested columns hold lists and dicts, as in the JSON of the command line.
