@@ -1,8 +1,11 @@
 """Observations and causes become findings, ranked, with what was ruled out and why.
 
-One rule for all causes. A cause holds on a path if none of the observations that it requires is false and
-none that excludes it is true. It is `certain` if all excluding ones are false and one of each decisive group
-is true; `likely` if one of some group is; `possible` if of none, or if a required one could not be observed.
+One rule for all causes. Failures of one manner at one peer are a group; so is a path that has a defect. A
+cause holds in a group if none of the observations that it requires is false and none that excludes it is
+true. It is `certain` if all excluding ones are false and one of each decisive group is true; `likely` if one
+of some group is; `possible` if of none, or if a required one could not be observed. Of several causes that
+hold the surest wins, then one of which all that it requires was seen, then the one with more decisive groups;
+if that decides nothing, none is named.
 """
 
 from __future__ import annotations
@@ -16,13 +19,13 @@ from smtpkit import tables
 from smtpkit.causes import CAUSES, Case, Cause
 from smtpkit.causes.unexplained import unexplained_attempts, unexplained_connections
 from smtpkit.incident import Incident, among
-from smtpkit.observations import LONGEST_LINE, observations
+from smtpkit.observations import MANNERS, failures, observations
 from smtpkit.printable import endpoint
 
 SEVERITIES = ("error", "warn", "note", "chat")
 CONFIDENCES = ("certain", "likely", "possible")
 MOST_PORTS = 30  # in a display filter; beyond, it names the peer alone
-_PATH = ["peer", "client", "direction"]
+_GROUP = ["peer", "client", "manner", "direction"]
 _KEY = ["capture", "stream"]
 
 
@@ -40,18 +43,18 @@ def diagnose(incident: Incident) -> pd.DataFrame:
         Table `findings`, worst first; empty if nothing failed and no path has a defect.
     """
     seen = observations(incident)
+    groups = list(seen.groupby(_GROUP, sort=False, dropna=False))
+    chosen = _alike(groups, [_best(rows) for _, rows in groups])
     found = [
-        _finding(cause, path, rows, incident)
-        for path, rows in seen.groupby(_PATH, sort=False)
-        for cause in CAUSES
-        if _holds(cause, _values(rows))
+        _finding(best[0], best[1], group, rows, incident)
+        for (group, rows), best in zip(groups, chosen, strict=True)
+        if best
     ]
     found = _merge(found)
     for finding in found:
         streams = pd.DataFrame(finding["connections"], columns=_KEY)
         finding |= _where(incident.connections[among(incident.connections, streams)], finding["peer"])
     found += _unexplained(incident, found)
-    found += _unlogged(incident, found)
     found.sort(key=_rank)
     return tables.from_rows(found, "findings")
 
@@ -97,6 +100,39 @@ def _values(rows: pd.DataFrame) -> dict[str, bool | None]:
     return values
 
 
+def _best(rows: pd.DataFrame) -> tuple[Cause, list[Cause]] | None:
+    """Return the cause that wins in a group, and the others that hold as well; None where none stands out."""
+    values = _values(rows)
+    holding = sorted(
+        (cause for cause in CAUSES if _holds(cause, values)), key=lambda cause: _merit(cause, values)
+    )
+    if not holding or (len(holding) > 1 and _merit(holding[0], values) == _merit(holding[1], values)):
+        return None
+    return holding[0], holding[1:]
+
+
+def _alike(groups: list[Any], chosen: list[Any]) -> list[Any]:
+    """Let the cause of a peer's larger group hold for a smaller one too, where nothing speaks against it."""
+    weight = [int((rows["observation"] == "failed_so").sum()) for _, rows in groups]
+    found = list(chosen)
+    for at, (group, rows) in enumerate(groups):
+        others = [
+            n for n, (other, _) in enumerate(groups) if other[:2] == group[:2] and weight[n] > weight[at] > 0
+        ]
+        for n in sorted(others, key=lambda n: -weight[n]):
+            if chosen[n] and _holds(chosen[n][0], _values(rows)):
+                found[at] = (chosen[n][0], [])
+                break
+    return found
+
+
+def _merit(cause: Cause, values: dict[str, bool | None]) -> tuple[int, bool, int]:
+    """Order causes: the surer, then those whose requirements were all seen, then the better decided."""
+    decided = sum(any(values.get(name) for name in group) for group in cause.decisive)
+    guessed = None in [values[name] for name in cause.requires]
+    return CONFIDENCES.index(_confidence(cause, values)), guessed, 0 if guessed else -decided
+
+
 def _holds(cause: Cause, values: dict[str, bool | None]) -> bool:
     required = [values.get(name, False) for name in cause.requires]
     return False not in required and True not in [values.get(name) for name in cause.excludes]
@@ -106,55 +142,110 @@ def _confidence(cause: Cause, values: dict[str, bool | None]) -> str:
     groups = [any(values.get(name) for name in group) for group in cause.decisive]
     if not any(groups) or None in [values[name] for name in cause.requires]:
         return "possible"
-    sure = all(values.get(name) is False for name in cause.excludes)
+    sure = all(values.get(name, False) is False for name in cause.excludes)
     return "certain" if sure and all(groups) else "likely"
 
 
-def _finding(cause: Cause, path: tuple[Any, ...], rows: pd.DataFrame, incident: Incident) -> dict[str, Any]:
-    values = _values(rows)
-    about_path = rows[rows["stream"].isna()].drop_duplicates(["observation", "value"])
+def _finding(
+    cause: Cause,
+    rivals: list[Cause],
+    group: tuple[Any, ...],
+    rows: pd.DataFrame,
+    incident: Incident,
+) -> dict[str, Any]:
+    values, peer, client = _values(rows), str(group[0]), _plain(group[1])
+    rows = rows[~rows["observation"].isin(_OTHER_MEMBERS[cause.code in _PATH_CAUSES])]
+    about = rows[rows["stream"].isna() & rows["message_id"].isna()].drop_duplicates(["observation", "value"])
     connections = incident.connections[among(incident.connections, rows.dropna(subset=_KEY))]
     messages = rows["message_id"].dropna().drop_duplicates().tolist()
-    case = _case(path, incident)
+    case = _case(group, about, incident)
     for_it = (*cause.requires, *cause.supports)
-    against_it = [(name, False) for name in for_it if name not in _NEUTRAL]
-    against_it += [(name, True) for name in cause.excludes]
+    against_it = [(name, False) for name in for_it if name in _EXPECTED]
+    weighed = {*for_it, *cause.excludes, *(name for each in cause.decisive for name in each)}
+    unseen = about["value"].isna() & about["observation"].isin(weighed)
     return {
-        **{"peer": path[0], "clients": [path[1]], "direction": path[2], "cause": cause.code},
-        "severity": _severity(messages, connections, values, incident),
+        **{
+            "peer": peer,
+            "clients": [client] if client else [],
+            "direction": _direction(cause, group, values, case.figures),
+        },
+        "cause": cause.code,
+        "severity": _severity(cause, messages, connections, values, incident),
         "confidence": _confidence(cause, values),
         "sentence": cause.sentence(case),
         "parameters": cause.parameters(case),
         "messages": messages,
-        **_where(connections, path[0]),
-        "evidence": list(_statements(about_path, [(name, True) for name in for_it])),
-        "against": list(_statements(about_path, against_it)),
-        "not_observable": about_path.loc[about_path["value"].isna(), "sentence"].tolist(),
-        "ruled_out": list(_ruled_out(cause, about_path, values)),
+        **_where(connections, peer),
+        "evidence": list(_statements(about, [(name, True) for name in dict.fromkeys(for_it)])),
+        "against": list(_statements(about, dict.fromkeys(against_it))),
+        "not_observable": [*about.loc[unseen, "sentence"], *map(_rival, rivals)],
+        "ruled_out": list(_ruled_out(cause, about, values)),
         "next_test": cause.next_test(case),
         "remedies": cause.remedies(case),
     }
 
 
-def _case(path: tuple[Any, ...], incident: Incident) -> Case:
-    peer, client, direction = path
+def _direction(
+    cause: Cause, group: tuple[Any, ...], values: dict[str, bool | None], figures: dict[str, Any]
+) -> str | None:
+    """Return the direction in which packets vanish, where they do so in one only."""
+    if cause.code in _PATH_CAUSES:
+        return _plain(group[3])
+    if "direction" in figures and cause.directed:
+        return str(figures["direction"])
+    both = values.get("forgotten") or not cause.directed
+    return None if both else _plain(group[3])
+
+
+def _rival(cause: Cause) -> str:
+    return f"Whether it is {cause.code}: what would tell is not observable."
+
+
+# Of these the absence speaks against a cause that they support; the absence of others says nothing.
+_EXPECTED = ("same_size_repeats", "size_decides", "probes_answered", "end_acknowledged")
+# A path's defect claims what stands still at it; other causes all failures of their group.
+_PATH_CAUSES = ("pmtu_black_hole", "fragment_loss")
+_OTHER_MEMBERS = {True: ["failed_so"], False: ["stalled_oversize", "failed_oversize", "failed_alike"]}
+
+
+def _case(group: tuple[Any, ...], about: pd.DataFrame, incident: Incident) -> Case:
+    peer, client, manner, direction = group
+    figures: dict[str, Any] = {"manner": manner, **_path_figures(group, incident)}
+    for found in about["figures"].dropna():
+        figures |= found
+    return Case(peer, _plain(client) or "this host", _plain(direction), figures)
+
+
+def _path_figures(group: tuple[Any, ...], incident: Incident) -> dict[str, Any]:
+    """Return the bracket of the path MTU."""
+    peer, client, _, direction = group
     every = incident.path_mtu
     same = (every["server"] == peer) & (every["client"] == client) & (every["direction"] == direction)
-    mtu = every[same].dropna(subset="lost")
+    mtu = every[same.fillna(False)].dropna(subset="lost")
     captured = mtu[~mtu["inferred"].fillna(False).astype(bool)]
     high = (captured if len(captured) else mtu)["lost"].min()
     low = every.loc[same & (every["delivered"] < high).fillna(False), "delivered"].max()
-    figures = {"pmtu_low": _plain(low), "pmtu_high": _plain(high)}
-    return Case(peer, client, direction, figures)
+    return {"pmtu_low": _plain(low), "pmtu_high": _plain(high)}
 
 
 def _severity(
-    messages: list[str], connections: pd.DataFrame, values: dict[str, bool | None], incident: Incident
+    cause: Cause,
+    messages: list[str],
+    connections: pd.DataFrame,
+    values: dict[str, bool | None],
+    incident: Incident,
 ) -> str:
-    """Mail stopped: error; mail that came later all the same: warn; no attempt failed: note."""
+    """Mail stopped: error; mail that came later all the same: warn; no attempt failed: note.
+
+    A proper reply is one step less: it is the other side's right.
+    """
+    if cause.code == "smtp_rejection":
+        return "note" if messages and set(messages) <= _delivered(incident) else "warn"
     failed = incident.attempts[incident.attempts["outcome"] != "delivered"]
     if among(failed[failed["message_id"].isna()].dropna(subset=_KEY), connections).any():
         return "error"  # a receiver names no message that it did not get in full, nor knows of another try
+    if not messages and cause.code not in _PATH_CAUSES:
+        return "error"  # it failed, and no log tells of another try
     if messages:
         return "warn" if set(messages) <= _delivered(incident) else "error"
     unlogged = ~among(connections, incident.attempts.dropna(subset=_KEY))
@@ -175,18 +266,13 @@ def _statements(rows: pd.DataFrame, named: Iterable[tuple[str, bool]]) -> Iterat
             yield {"sentence": row.sentence, "source": _plain(row.source)}
 
 
-# Supporting where they are seen; their absence says nothing.
-_NEUTRAL = {
-    *("tail_passed", "smaller_repeat_passed", "too_big_ignored", "too_big_missing", "reply_repeated"),
-    *("other_peer_takes_size", "several_messages"),
-}
-
-
 def _ruled_out(cause: Cause, rows: pd.DataFrame, values: dict[str, bool | None]) -> Iterator[dict[str, Any]]:
-    for code, (name, value) in cause.rules_out.items():
-        if values.get(name) is value:
-            sentence = rows.loc[(rows["observation"] == name) & (rows["value"] == value), "sentence"].iloc[0]
-            yield {"cause": code, "sentence": sentence}
+    """Yield the look-alikes with the first observation that speaks against each."""
+    for other in (each for each in CAUSES if each.code in cause.look_alikes):
+        against = [(name, False) for name in other.requires] + [(name, True) for name in other.excludes]
+        reason = next(_statements(rows, [(n, v) for n, v in against if values.get(n) is v]), None)
+        if reason:
+            yield {"cause": other.code, "sentence": reason["sentence"]}
 
 
 # --- what the findings share ----------------------------------------------------------------------------
@@ -213,8 +299,18 @@ def _where(connections: pd.DataFrame, peer: str | None) -> dict[str, Any]:
 def _merge(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Put findings of one fault seen from several clients together."""
     merged: dict[tuple[Any, ...], dict[str, Any]] = {}
-    for finding in found:
-        key = (finding["peer"], finding["cause"], finding["direction"], str(finding["parameters"]))
+    for finding in sorted(found, key=_rank):
+        same = [finding[name] for name in ("peer", "cause", "direction")]
+        own = next(
+            (
+                f["parameters"]
+                for f in merged.values()
+                if [f[n] for n in ("peer", "cause", "direction")] == same
+                and f["clients"] == finding["clients"]
+            ),
+            finding["parameters"],
+        )
+        key = (*same, str(own))
         first = merged.setdefault(key, finding)
         if first is not finding:
             for name in ("clients", "messages", "connections"):
@@ -224,43 +320,31 @@ def _merge(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _unexplained(incident: Incident, found: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-    """Yield a finding for the attempts at each peer that failed for no cause known here."""
-    attempts = incident.attempts
-    failed = attempts[attempts["outcome"] != "delivered"]
+    """Yield a finding for what failed at each peer for no cause known here: attempts, else connections."""
+    left = failures(incident)
     for finding in found:
-        joined = among(failed, pd.DataFrame(finding["connections"], columns=_KEY))
-        uncaptured = (failed["peer"] == finding["peer"]) & failed["stream"].isna()
-        alike = (uncaptured & failed["message_id"].isin(finding["messages"])).fillna(False)
-        failed = failed[~joined & ~alike]
-    for (peer, client), rows in failed.groupby(["peer", "client"], dropna=False, sort=False):
+        joined = among(left, pd.DataFrame(finding["connections"], columns=_KEY))
+        uncaptured = (left["peer"] == finding["peer"]) & left["stream"].isna()
+        alike = (uncaptured & left["message_id"].isin(finding["messages"])).fillna(False)
+        left = left[~joined & ~alike]
+    attempts = incident.attempts[incident.attempts["outcome"] != "delivered"]
+    told = attempts["file"].astype("string") + " line " + attempts["line"].astype("string")
+    for (peer, client), rows in left.groupby(["peer", "client"], dropna=False, sort=False):
+        same = told.isin(rows["source"]) & attempts["message_id"].isin(rows["message_id"])
+        tried = attempts[same]
         connections = incident.connections[among(incident.connections, rows.dropna(subset=_KEY))]
-        yield {
-            **unexplained_attempts(_plain(peer), _plain(client), rows, incident.captures),
-            "severity": "warn" if set(rows["message_id"].dropna()) <= _delivered(incident) else "error",
-            **_where(connections, _plain(peer)),
-        }
+        if len(tried):
+            finding = unexplained_attempts(_plain(peer), _plain(client), tried, incident.captures)
+        else:
+            finding = unexplained_connections(str(peer), str(client), connections, _reasons(rows))
+        ids = set(tried["message_id"].dropna())
+        severity = "warn" if ids and ids <= _delivered(incident) else "error"
+        yield {**finding, "severity": severity, **_where(connections, _plain(peer))}
 
 
-def _unlogged(incident: Incident, found: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-    """Yield a finding for the failed connections to each server that no log tells of."""
-    ends = incident.connections
-    ends = ends[
-        ends["server_port"].isin(tables.SMTP_PORTS) & ~ends["server"].isin(incident.attempts["peer"].dropna())
-    ]
-    explained = pd.DataFrame([one for finding in found for one in finding["connections"]], columns=_KEY)
-    stalls, transactions = incident.stalls, incident.transactions
-    stuck = stalls[(stalls["ended_by"] != "acknowledgment") & (stalls["outstanding"] > LONGEST_LINE)]
-    reasons = ends["handshake"].map(_FAILED_HANDSHAKES).astype("string")
-    open_ = among(ends, transactions[transactions["end"].isna()]) & (ends["ended_how"] != "silence")
-    reasons[open_] = "the connection ended and the message data was not answered"
-    reasons[among(ends, stuck)] = "data was sent and not acknowledged to the end"
-    failed = ends[reasons.notna() & ~among(ends, explained)]
-    for (peer, client), rows in failed.groupby(["server", "client"], sort=False):
-        found_here = unexplained_connections(str(peer), str(client), rows, reasons[rows.index])
-        yield {**found_here, "severity": "error", **_where(rows, str(peer))}
-
-
-_FAILED_HANDSHAKES = {"refused": "the SYN was refused", "unanswered": "no answer to the SYN"}
+def _reasons(rows: pd.DataFrame) -> pd.Series:
+    """Say of each connection how it failed."""
+    return rows["manner"].map(MANNERS).astype("string")
 
 
 def _rank(finding: dict[str, Any]) -> tuple[int, int, int]:

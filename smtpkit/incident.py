@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, fields
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, fields
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,6 +19,7 @@ from smtpkit.capture import CaptureError, Reader, payload_of
 from smtpkit.capture import sniff as is_capture
 from smtpkit.files import located, open_input
 
+MOST_OCTETS = 1 << 21  # of messages that are compared byte by byte
 HEAD = 65536  # bytes by which a file is known
 _KEY = ["capture", "stream"]
 _STAMP = re.compile(rb"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(?:\.\d+)?( [+-]\d{4})? ", re.MULTILINE)
@@ -33,6 +34,8 @@ class Incident:
     """All tables of one incident; `smtpkit.tables.describe` tells their columns.
 
     `timezone` is the zone that a log without zone was read in, `timezone_reason` says where it is from.
+    `octets` holds messages by Exim id where some failed and others passed, as far as message files are given:
+    never written anywhere, and empty when tables are read back.
     """
 
     captures: pd.DataFrame
@@ -41,7 +44,10 @@ class Incident:
     stalls: pd.DataFrame
     sizes: pd.DataFrame
     path_mtu: pd.DataFrame
+    loss_rates: pd.DataFrame
+    sessions: pd.DataFrame
     transactions: pd.DataFrame
+    dialogue: pd.DataFrame
     log_lines: pd.DataFrame
     messages: pd.DataFrame
     attempts: pd.DataFrame
@@ -50,9 +56,12 @@ class Incident:
     skipped: pd.DataFrame
     timezone: str
     timezone_reason: str
+    octets: Mapping[str, bytes] = field(default_factory=dict)
 
 
-TABLE_NAMES = tuple(f.name for f in fields(Incident) if not f.name.startswith("timezone"))
+TABLE_NAMES = tuple(
+    f.name for f in fields(Incident) if f.name not in ("timezone", "timezone_reason", "octets")
+)
 
 
 class Wanted(NamedTuple):
@@ -182,21 +191,21 @@ class Captured(NamedTuple):
     captures: pd.DataFrame
     packets: pd.DataFrame
     connections: pd.DataFrame
-    transactions: pd.DataFrame
+    heard: smtp.Heard
     skipped: pd.DataFrame
 
 
 def _read_captures(files: list[dict[str, Any]]) -> Captured:
     captures: list[pd.DataFrame] = []
-    packets, lines, skipped = [], [], []
+    packets, heard, skipped = [], [], []
     for rotation in _rotations(files):
         pieces = [_read_capture(rotation, len(captures))]
         if _overlap(pieces[0][1]):
             pieces = [_read_capture([file], len(captures) + n) for n, file in enumerate(rotation)]
-        for capture, batches, dialogue, left_out in pieces:
+        for capture, batches, said, left_out in pieces:
             captures.append(capture)
             packets += batches
-            lines += dialogue
+            heard.append(said)
             skipped.append(left_out)
     analysed = tcp.analysis(tables.concat(packets, "packets"))
     for file in files:
@@ -205,21 +214,27 @@ def _read_captures(files: list[dict[str, Any]]) -> Captured:
         tables.concat(captures, "captures"),
         analysed,
         tcp.connections(analysed),
-        smtp.transactions(tables.concat(lines, "dialogue"), analysed),
+        _together(heard),
         tables.concat(skipped, "skipped"),
+    )
+
+
+def _together(heard: list[smtp.Heard]) -> smtp.Heard:
+    return smtp.Heard(
+        *(tables.concat([getattr(one, name) for one in heard], name) for name in smtp.Heard._fields)
     )
 
 
 def _read_capture(
     rotation: list[dict[str, Any]], number: int
-) -> tuple[pd.DataFrame, list[pd.DataFrame], list[pd.DataFrame], pd.DataFrame]:
-    """Return the row of `captures`, batches of packets, their dialogue, and what was skipped."""
-    packets, lines = [], []
+) -> tuple[pd.DataFrame, list[pd.DataFrame], smtp.Heard, pd.DataFrame]:
+    """Return the row of `captures`, batches of packets, what was said in them, and what was skipped."""
+    packets, streams = [], smtp.Streams()
     reader = Reader(*(file["path"] for file in rotation), capture=number)
     try:
         for batch, payload in tqdm(reader, desc="capture", unit=" batches", disable=None, leave=False):
             packets.append(batch)
-            lines.append(smtp.dialogue(batch, payload_of(batch, payload)))
+            streams.feed(batch, payload_of(batch, payload))
         if (reader.captures["packets"] == 0).all():
             raise CaptureError(f"{rotation[0]['path']}: holds no packets; take the capture again")
     except CaptureError as error:
@@ -229,7 +244,7 @@ def _read_capture(
     for file in rotation:
         if file["path"] in unread:
             file |= {"kind": "other", "error": unread[file["path"]]}
-    return reader.captures, packets, lines, reader.skipped
+    return reader.captures, packets, streams.close(), reader.skipped
 
 
 def _rotations(files: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
@@ -287,7 +302,7 @@ def _choose_zone(paths: list[str], timezone: str | None, captured: Captured) -> 
     if captured.packets.empty:
         return None, "this machine's zone, for want of a better one"
     as_utc = exim.read_log(*paths, timezone="UTC")
-    ahead = join.zone_offset(as_utc.attempts, captured.connections, captured.transactions)
+    ahead = join.zone_offset(as_utc.attempts, captured.connections, captured.heard.transactions)
     if ahead is None:
         return None, "this machine's zone: no offset joins log and capture clearly"
     minutes = round(ahead.total_seconds() / 60)
@@ -304,11 +319,14 @@ def _zoned(path: str) -> bool:
 
 
 def _read_content(files: list[dict[str, Any]]) -> pd.DataFrame:
+    """Measure the messages; the -H file of Exim's spool is read with its -D file."""
     rows = []
+    bodies = {file["path"] for file in files}
     for file in files:
         try:
-            rows.append(content.read_content(file["path"]))
-            file["rows"] = 1
+            alone = not content.is_header_of(file["path"], bodies)
+            rows += [content.read_content(file["path"])] if alone else []
+            file["rows"] = int(alone)
         except content.ContentError as error:
             file |= {"kind": "other", "error": str(error)}
     return tables.concat(rows, "content")
@@ -325,7 +343,7 @@ def _assemble(
     zone: tuple[str | None, str],
 ) -> Incident:
     connections = captured.connections
-    attempts = join.join(log.attempts, connections, captured.transactions, log.messages)
+    attempts = join.join(log.attempts, connections, captured.heard.transactions, log.messages)
     stalls, sizes = tcp.stalls(captured.packets, captured.captures), mtu.sizes(captured.packets)
     captures = captured.captures.set_index("capture", drop=False)
     captures["clock_offset"] = join.clock_offset(attempts, connections).reindex(captures.index)
@@ -340,16 +358,33 @@ def _assemble(
         stalls=stalls,
         sizes=sizes,
         path_mtu=mtu.path_mtu(sizes, connections, stalls, captures),
-        transactions=captured.transactions,
+        loss_rates=mtu.loss_rates(sizes, connections),
+        sessions=captured.heard.sessions,
+        transactions=captured.heard.transactions,
+        dialogue=captured.heard.dialogue,
         log_lines=log.log_lines,
         messages=log.messages,
         attempts=attempts,
-        content=messages,
+        content=tables.concat([messages, captured.heard.content], "content"),
         inputs=tables.from_rows(files, "inputs"),
         skipped=tables.concat([captured.skipped, log.skipped], "skipped"),
         timezone=zone[0] or "local",
         timezone_reason=zone[1],
+        octets=_octets(attempts, messages),
     )
+
+
+def _octets(attempts: pd.DataFrame, content: pd.DataFrame) -> dict[str, bytes]:
+    """Read the messages again that servers were sent of which they failed some, the shortest first."""
+    sick = attempts.loc[attempts["outcome"] != "delivered", "peer"].dropna()
+    tried = attempts.loc[attempts["peer"].isin(sick), "message_id"]
+    files = content[content["message_id"].isin(tried)].drop_duplicates("message_id").sort_values("size")
+    files = files[files["size"].cumsum() <= MOST_OCTETS]
+    found = {}
+    for name, path, size in zip(files["message_id"], files["file"], files["size"], strict=True):
+        with open_input(path) as file:
+            found[str(name)] = file.read(int(size))
+    return found
 
 
 def to_tables(incident: Incident) -> dict[str, pd.DataFrame]:
@@ -432,7 +467,7 @@ def _narrow(incident: Incident, wanted: Wanted) -> Incident:
     connections = incident.connections[_wanted_connections(incident, attempts, wanted)]
     kept = {
         name: _of_connections(getattr(incident, name), connections)
-        for name in ("stalls", "sizes", "transactions")
+        for name in ("stalls", "sizes", "sessions", "transactions", "dialogue")
     }
     packets = incident.packets
     loose = packets["stream"].isna()
@@ -444,6 +479,7 @@ def _narrow(incident: Incident, wanted: Wanted) -> Incident:
             "packets": pd.concat([packets[loose], _of_connections(packets, connections)]).sort_index(),
             "connections": connections,
             "path_mtu": mtu.path_mtu(kept["sizes"], connections, kept["stalls"], incident.captures),
+            "loss_rates": mtu.loss_rates(kept["sizes"], connections),
             "attempts": attempts,
             "log_lines": incident.log_lines[incident.log_lines["message_id"].isin(ids)],
             "messages": incident.messages[incident.messages["message_id"].isin(ids)],

@@ -111,7 +111,7 @@ def join(
         joined, messages = (_later(frame, SECOND / 2) for frame in (joined, messages))
     ahead = _log_ahead(joined, connections)
     connections = connections.assign(connection=_copies(connections))
-    held = transactions.merge(connections[[*_KEY, *_ENDS, "connection"]], on=_KEY)
+    held = transactions.dropna(subset="start").merge(connections[[*_KEY, *_ENDS, "connection"]], on=_KEY)
     held = _on_log_clock(held, ahead, ["start"])
     captured, connections = (
         connections,

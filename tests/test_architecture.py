@@ -11,19 +11,21 @@ from conftest import ROOT
 
 PACKAGE = ROOT / "smtpkit"
 
-GROUND = {"tables", "files", "forms", "hashing", "printable"}
+GROUND = {"tables", "files", "forms", "hashing", "measure", "printable"}
 READERS = {"capture", "exim", "content"}
 ANALYSES = {"tcp", "smtp", "mtu"}
 # What each module may import of the others: rows above its own, never a group beside it.
 MAY_IMPORT = {
     **{name: set() for name in GROUND},
+    "measure": {"tables"},
     **dict.fromkeys(READERS, GROUND),
     "tcp": GROUND,
     **dict.fromkeys({"smtp", "mtu"}, GROUND | {"tcp"}),
     "plot": GROUND,
     "join": GROUND,
     "incident": GROUND | READERS | ANALYSES | {"join"},
-    "observations": GROUND | ANALYSES | {"incident"},
+    "correlation": GROUND,
+    "observations": GROUND | ANALYSES | {"incident", "correlation"},
     "causes": GROUND | {"observations"},
     "findings": GROUND | {"incident", "observations", "causes"},
     "show": GROUND | {"plot", "incident", "observations", "findings"},

@@ -1,7 +1,9 @@
 import gzip
 import json
+import re
 import subprocess
 import tracemalloc
+from itertools import groupby, pairwise
 
 import pandas as pd
 import pytest
@@ -10,6 +12,7 @@ from hypothesis import strategies as st
 
 from smtpkit import tables
 from smtpkit.content import ContentError, read_content, sniff
+from smtpkit.measure import Measure
 
 HEADER = b"Subject: x\r\n\r\n"  # 14 octets, two lines
 FOLDED = b"""\
@@ -50,6 +53,110 @@ def test_binary_zeros(tmp_path):
     row = measured(tmp_path, HEADER + b"ab\0c\0\r\n\0")
     assert (row["nul_count"], row["first_nul"]) == (3, 16)
     assert pd.isna(measured(tmp_path, HEADER)["first_nul"])
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        (b"a\0\r\n", {"nul_last": True}),
+        (b"\0a\r\n", {"nul_last": False, "first_nul": 14}),
+        (b"a\rb\r\n", {"bare_cr": 1, "bare_lf": 0}),
+        (b"a\nb\r\n", {"bare_cr": 0, "bare_lf": 1}),
+        (b"\xc3\xa4\r\n", {"eight_bit": 2}),
+        (b".\r\n..\r\na.\r\n", {"dot_lines": 2, "lines": 5}),
+        (b"x" * 998 + b"\r\n", {"lines_above_998": 0, "longest_line_in": "body"}),
+        (b"x" * 999 + b"\r\n", {"lines_above_998": 1, "lines_above_1000": 0}),
+        (b"x" * 1025 + b"\r\n", {"lines_above_998": 1, "lines_above_1000": 1, "lines_above_1024": 1}),
+        (b"--" + b"=" * 70 + b"\r\n", {"longest_run": 70, "longest_run_octet": "3d"}),
+        (b"a\r\n", {"longest_line": 10, "longest_line_in": "header"}),
+    ],
+)
+def test_what_networks_and_servers_stumble_over(tmp_path, body, expected):
+    row = measured(tmp_path, HEADER + body)
+    assert {name: row[name] for name in expected} == expected
+    assert row["ends_with"] == (HEADER + body)[-5:].hex()
+
+
+@given(st.binary(max_size=3000), st.lists(st.integers(0, 3000)), st.booleans())
+def test_blocks_of_any_size_are_measured_alike(data, cuts, stuffed):
+    whole, parts = Measure(stuffed=stuffed), Measure(stuffed=stuffed)
+    whole.feed(data)
+    edges = sorted({0, len(data), *(cut for cut in cuts if cut < len(data))})
+    for start, end in pairwise(edges):
+        parts.feed(data[start:end])
+    whole.finish()
+    parts.finish()
+    assert whole.row() == parts.row()
+
+
+@given(st.lists(st.sampled_from([b"a", b"\r", b"\n", b"\r\n", b".", b"aaa", b"\0", b"\xff"]), max_size=80))
+def test_counts_against_a_plain_computation(pieces):
+    data = b"".join(pieces)
+    measure = Measure()
+    measure.feed(data)
+    measure.finish()
+    row = measure.row()
+    assert row["longest_run"] == max((len(list(run)) for _, run in groupby(data)), default=0)
+    assert row["bare_cr"] == len(re.findall(rb"\r(?!\n)", data))
+    assert row["eight_bit"] == sum(octet > 127 for octet in data)
+    assert row["dot_lines"] == len(re.findall(rb"^\.", data, re.MULTILINE))
+    assert row["nul_last"] == (re.sub(rb"\r?\n\Z", b"", data)[-1:] == b"\0")
+
+
+MIXED = b"""\
+Content-Type: multipart/mixed; boundary=x
+
+--x
+Content-Type: text/plain
+
+--\x20
+hello
+--x
+Content-Type: application/pdf
+Content-Transfer-Encoding: base64
+
+QUJD
+--x--
+"""
+
+
+def test_the_mime_structure(tmp_path):
+    found = measured(tmp_path, MIXED)["mime"]
+    assert found == "multipart/mixed(text/plain, application/pdf base64)"
+    assert measured(tmp_path, MIXED.replace(b"QUJD", b"QUJD\n" * 100_000))["mime"] == found
+
+
+def test_a_deeply_nested_message_has_a_bounded_structure(tmp_path):
+    level = b"Content-Type: multipart/mixed; boundary=b%d\n\n--b%d\n"
+    assert len(measured(tmp_path, b"".join(level % (n, n) for n in range(5000)))["mime"]) < 10_000
+
+
+SPOOLED = b"""\
+1s1ABC-0001Qd-0a-H
+user 1000 1000
+<a@example.org>
+1714557600 0
+-body_linecount 1
+XX
+1
+b@example.net
+
+025T To: <other@example.net>
+013* Subject: old
+013  Subject: new
+"""
+
+
+def test_both_files_of_the_spool_are_one_message(tmp_path):
+    header, body = tmp_path / "1s1ABC-0001Qd-0a-H", tmp_path / "1s1ABC-0001Qd-0a-D"
+    header.write_bytes(SPOOLED.replace(b"025T", b"024T"))
+    assert pd.isna(read_content(header)["data_size"][0])
+    body.write_bytes(b"1s1ABC-0001Qd-0a-D\nhello\n")
+    (row,) = read_content(header, body).to_dict("records")
+    assert row["file"] == str(body)
+    assert row["size"] == len(b"To: <other@example.net>\n" + b"Subject: new\n" + b"\n" + b"hello\n")
+    assert row["data_size"] == row["size"] + 4
+    assert sniff(SPOOLED)
 
 
 @pytest.mark.parametrize("end", [b"\n", b"\r\n", b""])

@@ -6,10 +6,12 @@ import random
 import re
 import shutil
 import subprocess
+import sys
 import tarfile
 import time
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from conftest import needs
@@ -17,7 +19,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from smtpkit import exim, tables
-from smtpkit.exim import LogError, read_log, sniff
+from smtpkit.exim import LogError, read_log, reader, sniff
+from smtpkit.exim import lines as scanner
 
 ID = "1s1ABC-000000001Qd-0a1B"
 AT = "2024-05-01 10:00:00"
@@ -101,6 +104,110 @@ def test_a_date_that_does_not_exist_keeps_its_line(tmp_path):
     assert fields(log.skipped)["reason"] == "time stamp that is no date"
 
 
+@pytest.mark.parametrize(
+    ("start", "time", "pid"),
+    [
+        ("2024-05-01T10:00:00.123456+02:00 mx exim[99]: ", "2024-05-01 08:00:00.123456Z", 99),  # rsyslog
+        ("2024-05-01T10:00:00+0200 mx exim4[99]: ", "2024-05-01 08:00:00Z", 99),  # journalctl -o short-iso
+        ("<22>1 2024-05-01T10:00:00.5Z mx exim 99 - - ", "2024-05-01 10:00:00.5Z", 99),  # RFC 5424
+        ('<22>1 2024-05-01T10:00:00Z mx exim 99 ID4 [a@1 b="c \\"] d"][e] ', "2024-05-01 10:00:00Z", 99),
+        ("<22>1 2024-05-01T10:00:00Z mx exim - - - 2024-05-01 09:59:58 [7]", "2024-05-01 09:59:58Z", 7),
+        ("<22>1 2024-05-01T10:00:00Z mx exim - - - 2024-05-01 09:59:58 +0100 ", "2024-05-01 08:59:58Z", None),
+        ("2024-05-01T10:00:00Z mx mailer[99]: 2024-05-01 09:59:58 ", "2024-05-01 09:59:58Z", 99),
+    ],
+)
+@pytest.mark.parametrize("rest", [f"{ID} => b@example.net R=r T=t"])
+def test_syslog_with_and_without_exims_own_time(tmp_path, start, time, pid, rest):
+    row = fields(log_of(tmp_path, f"{start.rstrip()} {rest}").log_lines)
+    assert (row["time"], row.get("pid"), row["message_id"]) == (pd.Timestamp(time), pid, ID)
+    assert (row["kind"], row["address"], row["router"]) == ("delivery", "b@example.net", "r")
+    assert sniff(start.encode() + rest.encode())
+
+
+def test_the_year_that_syslog_lacks_is_that_of_the_file(tmp_path):
+    path = tmp_path / "mail.log"
+    path.write_text("Dec 31 23:59:59 mx exim[9]: Start queue run: pid=1\nJan  1 00:00:01 mx exim[9]: x\n")
+    os.utime(path, (1704200000, 1704200000))  # 2024-01-02
+    times = read_log(path, timezone="UTC").log_lines["time"]
+    assert times.tolist() == [pd.Timestamp("2023-12-31 23:59:59Z"), pd.Timestamp("2024-01-01 00:00:01Z")]
+
+
+def test_lines_that_syslog_split_are_put_together(tmp_path):
+    """The example of the Exim specification, section "Logging to syslog", with another process in between."""
+    at = "Sep 16 16:09:43 ppsw exim[9]: "
+    log = log_of(
+        tmp_path,
+        f"{at}[1/5] 2002-09-16 16:09:43 16RdAL-0006pc-00 rejected from",
+        f"{at}[2/5]  [127.0.0.1] (ph10): syntax error in 'From' header",
+        "Sep 16 16:09:43 ppsw exim[10]: 2002-09-16 16:09:43 16RdAM-0006pc-00 Completed",
+        f"{at}[3/5]  when scanning for sender: missing or malformed lo",
+        f'{at}[4/5] cal part in "<>" (envelope sender is <ph10@cam.exa',
+        f"{at}[5/5] mple>)",
+        f"{at}[1\\3] 2002-09-16 16:09:43 16RdAL-0006pc-00 rejected after DATA",
+        f"{at}[2\\3] Envelope-from: <a@b>",
+        f"{at}[3/3] F From: <>",
+    ).log_lines
+    assert log["line"].tolist() == [1, 3, 7]
+    assert log["pid"].tolist() == [9, 10, 9]
+    assert log["text"].tolist() == [
+        "rejected from [127.0.0.1] (ph10): syntax error in 'From' header when scanning for sender: missing or"
+        ' malformed local part in "<>" (envelope sender is <ph10@cam.example>)',
+        "Completed",
+        "rejected after DATA\nEnvelope-from: <a@b>\nF From: <>",
+    ]
+
+
+def test_a_part_without_the_others_is_kept_and_counted(tmp_path):
+    log = log_of(tmp_path, "May  1 10:00:00 mx exim[9]: [2/3] of something", "May  1 10:00:00 mx exim[9]: x")
+    assert log.log_lines["text"].tolist() == ["of something", "x"]
+    assert fields(log.skipped)["reason"] == "part of a split syslog line whose other parts are missing"
+
+
+def test_what_others_wrote_into_the_syslog_is_text(tmp_path):
+    row = fields(
+        log_of(
+            tmp_path, f"2024-05-01T10:00:00Z mx dovecot[3]: {ID} => a@b R=r T=t", f"{AT} x"
+        ).log_lines.head(1)
+    )
+    assert (row["kind"], row["text"]) == ("other", f"dovecot: {ID} => a@b R=r T=t")
+
+
+def test_a_rotation_is_read_in_order_of_time(tmp_path):
+    (tmp_path / "mainlog").write_text("2024-05-03 10:00:00 c\n")
+    (tmp_path / "mainlog.1").write_text("2024-05-02 10:00:00 b\n")
+    (tmp_path / "mainlog.2.gz").write_bytes(gzip.compress(b"2024-05-01 10:00:00 a\n"))
+    (tmp_path / "rejectlog-20240502").write_text("2024-05-02 09:00:00 r\n2024-05-02 11:00:00 s\n")
+    log = read_log(*sorted(tmp_path.iterdir()), timezone="UTC").log_lines
+    assert log["text"].tolist() == ["a", "r", "b", "s", "c"]
+
+
+def test_standard_input():
+    code = "from smtpkit import read_log; print(read_log('-', timezone='UTC').log_lines['text'].tolist())"
+    done = subprocess.run([sys.executable, "-c", code], input=f"{AT} a\n", capture_output=True, text=True)
+    assert done.stdout == "['a']\n"
+
+
+def test_the_hour_that_comes_twice_is_told_apart_by_order(tmp_path):
+    log = log_of(
+        tmp_path,
+        *(f"2024-10-27 {clock} x" for clock in ("01:59:59", "02:10:00", "02:59:00", "02:58:59", "02:00:01")),
+        *(f"2024-10-27 {clock} x" for clock in ("02:30:00", "03:00:00")),
+        timezone="Europe/Berlin",
+    )
+    assert log.log_lines["time"].dt.strftime("%d %H:%M:%S").tolist() == [
+        *("26 23:59:59", "27 00:10:00", "27 00:59:00", "27 00:58:59"),
+        *("27 01:00:01", "27 01:30:00", "27 02:00:00"),
+    ]
+    row = fields(log.skipped)
+    assert (row["count"], row["where"]) == (5, "line 2")
+    assert row["reason"].startswith("time stamp in the hour that summer time repeats")
+
+
+def test_the_hour_that_never_comes_is_flagged(tmp_path):
+    row = fields(log_of(tmp_path, "2024-03-31 02:30:00 x", timezone="Europe/Berlin").skipped)
+    assert row["reason"].startswith("time stamp in the hour that summer time leaves out")
+
+
 # Lines with a flag, typed by hand after the specification and real logs
 
 HOST = {"host": "mx.example.net", "host_address": "198.51.100.1"}
@@ -113,16 +220,18 @@ FLAGGED = [
         {"kind": "arrival", "address": "a@example.org", "host": "c.example.org", "host_address": "192.0.2.10"}
         | {"host_port": 40000, "interface_address": "192.0.2.1", "interface_port": 25, "protocol": "esmtps"}
         | {"cipher": "TLS1.3:TLS_AES_256:256", "size": 12345, "reception_time": 0.204, "subject": 'a => "b"'}
-        | {"header_message_id": "x@example.org", "recipients": 'b@example.net "c d"@example.net'},
+        | {"header_message_id": "x@example.org", "recipients": 'b@example.net "c d"@example.net'}
+        | {"certificate_verified": "no", "options": "L- K from <a@example.org>"},
     ),
     (
         "<= <> R=1s1ABC-000000001Qd-0a1A U=mail P=local S=sss",  # a bounce, its size masked
-        {"kind": "arrival", "address": "", "protocol": "local"},
+        {"kind": "arrival", "address": "", "protocol": "local", "user": "mail"}
+        | {"reference": "1s1ABC-000000001Qd-0a1A"},
     ),
     (
         '<= "spaced user"@example.org U=spaced user P=local S=10 id*=E1@example.org',
         {"kind": "arrival", "address": '"spaced user"@example.org', "protocol": "local", "size": 10}
-        | {"header_message_id": "E1@example.org"},
+        | {"header_message_id": "E1@example.org", "user": "spaced user"},
     ),
     (
         "<= a@example.org H=([IPv6:2001:db8::1]) [2001:db8::1] P=smtp S=1 for SRS0=ZZ=YY=h=a@example.net",
@@ -141,7 +250,9 @@ FLAGGED = [
         ' C="250 OK \\"x\\" C:\\\\d\\\\n250 H=y" QT=3m45s DT=1d4h',
         {"kind": "delivery", **B, **HOST, "host_port": 25, "sender": "a@example.org", "size": 99}
         | {"interface_address": "192.0.2.1", "interface_port": 41235, "cipher": "TLS1.2:x:256*"}
-        | {"confirmation": '250 OK "x" C:\\d\\n250 H=y', "queue_time": 225.0, "delivery_time": 100800.0},
+        | {"confirmation": '250 OK "x" C:\\d\\n250 H=y', "queue_time": 225.0, "delivery_time": 100800.0}
+        | {"certificate_verified": "dane", "peer_dn": "/CN=mx", "return_path": "a@example.org"}
+        | {"options": "TFO* L PRDR K"},
     ),
     (
         "-> user <original@example.net> R=r T=t",
@@ -230,6 +341,7 @@ FLAGGED = [
         "** b@example.net R=r T=t H=mx.example.net [198.51.100.1] X=TLS1.2:x:256 CV=yes : SMTP error from"
         " remote mail server after RCPT TO:<b@example.net>: 550 no\\n550 DT=1s DT=0.5s",
         {"kind": "failure", **B, **HOST, "cipher": "TLS1.2:x:256", "smtp_code": 550, "delivery_time": 0.5}
+        | {"certificate_verified": "yes"}
         | {"text": "SMTP error from remote mail server after RCPT TO:<b@example.net>: 550 no\\n550 DT=1s"},
     ),
     (
@@ -289,6 +401,30 @@ def test_lines_with_a_flag(tmp_path, line, expected):
         ("Frozen (delivery error message)", "frozen"),
         ("unfrozen by root", "frozen"),
         ("[127.0.0.1] -> '2001 b@c'", "other"),
+        ("H=(x) [192.0.2.1] X=TLS1.3:A:256 CV=no F=<a@b> A=plain:u rejected after DATA: no", "rejection"),
+        ("rejected from <a@b> H=(x) [192.0.2.1]: message too big: read=10 max=9", "rejection"),
+        ("rejected EHLO from (x y) [192.0.2.1]: syntactically invalid argument(s): x y", "rejection"),
+        ("unqualified sender rejected: <a> H=(x) [192.0.2.1]", "rejection"),
+        ("temporarily refused connection from [192.0.2.1]: not in reserve list", "rejection"),
+        ("Connection from [192.0.2.1] refused: too many connections", "rejection"),
+        ('SMTP call from (x) [192.0.2.1] dropped: too many nonmail commands (last was "RSET")', "rejection"),
+        ("login authenticator failed for (x) [192.0.2.1]: 535 Incorrect authentication data", "rejection"),
+        ("H=(x) [192.0.2.1] F=<a@b> RCPT <c@d>: discarded by RCPT ACL", "rejection"),
+        ("U=root F=<a@b> rejected by non-SMTP ACL: no", "rejection"),
+        ("H=(x) [192.0.2.1] incomplete transaction (connection lost) from <a@b>", "connection_lost"),
+        ("unexpected EOF while reading SMTP command from (x) [192.0.2.1]", "connection_lost"),
+        ("SMTP connection from (x) [192.0.2.1] TLS lost D=2s", "connection_lost"),
+        ("no MAIL in SMTP connection from (x) [192.0.2.1] D=5m C=EHLO,QUIT", "connection"),
+        ("TLS error (SSL_read): on connection from (x) [192.0.2.1] error:0A", "tls_error"),
+        ("[192.0.2.1] SSL verify error: depth=0 error=self signed", "tls_error"),
+        ("Abandon queue run: pid=1 (load 9.00, max 8.00)", "queue_run"),
+        ("pid 1: SIGHUP received: re-exec daemon", "daemon"),
+        ("Unfrozen by forced delivery", "frozen"),
+        ("H=mx.example.net [192.0.2.1] retry time not reached", "retry"),
+        ("SMTP error from remote mail server after RCPT TO:<a@b>: host mx [192.0.2.1]: 450 x", "host_error"),
+        ("Remote host mx [192.0.2.1] closed connection in response to initial connection", "host_error"),
+        ("mx.example.net [192.0.2.1]: Connection timed out", "host_error"),  # Exim 4.6x
+        ("Spool file is locked (another process is handling this message)", "other"),
         ("event => b@example.net R=r T=t", "other"),
         (". => b@example.net", "other"),
     ],
@@ -296,6 +432,36 @@ def test_lines_with_a_flag(tmp_path, line, expected):
 def test_lines_without_a_flag(tmp_path, line, kind):
     row = parsed(tmp_path, line)
     assert (row["kind"], row["text"], row.get("flag")) == (kind, line, None)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "Remote host mx.example.net [192.0.2.7] closed connection in response to EHLO x",
+        "SMTP timeout while connected to mx.example.net [192.0.2.7] after initial connection",
+        "SMTP error from remote mail server after RCPT TO:<a@b>: host mx.example.net [192.0.2.7]: 450 x",
+        "mx.example.net [192.0.2.7]: Connection timed out",
+        "rejected EHLO from mx.example.net [192.0.2.7]: x",
+        "rejected from <a@b> H=mx.example.net [192.0.2.7]: message too big",
+        "SMTP connection Ci=7 from mx.example.net [192.0.2.7]:1 lost",
+        "TLS session: timed out: delivering unencrypted to H=mx.example.net [192.0.2.7] (not in x)",
+    ],
+)
+def test_hosts_that_a_text_names(tmp_path, line):
+    row = parsed(tmp_path, line)
+    assert (row["host"], row["host_address"]) == ("mx.example.net", "192.0.2.7")
+
+
+def test_the_enhanced_status_stands_behind_the_code(tmp_path):
+    rest = "SMTP error from remote mail server after RCPT TO:<b@c>: 550"
+    for text, status in (
+        (f"{rest} 5.1.1 no", "5.1.1"),
+        (f"{rest}-5.7.26 x\\n550 y", "5.7.26"),
+        (f"{rest} no", None),
+    ):
+        log = log_of(tmp_path, f"{AT} {ID} ** b@c R=r T=t H=mx [192.0.2.1]: {text}")
+        assert fields(log.log_lines).get("enhanced_status") == status
+        assert fields(log.attempts).get("enhanced_status") == status
 
 
 def test_a_flag_counts_after_a_message_id_only(tmp_path):
@@ -365,8 +531,16 @@ def test_junk_is_counted_and_kept(tmp_path):
 
 def test_a_line_of_megabytes_is_cut_and_counted(tmp_path):
     log = log_of(tmp_path, f"{AT} x" + "y" * (3 << 20), f"{AT} z", *["w" * 1000] * 1100)
-    assert [len(text) for text in log.log_lines["text"]] == [(1 << 20) - len(AT) - 1, 1 + 1047 * 1001]
-    assert log.skipped["count"].tolist() == [1, 53]
+    assert [len(text) for text in log.log_lines["text"]] == [
+        (1 << 20) - len(AT) - 1,
+        1 + 1047 * 1001,
+        53 * 1001 - 1,
+    ]
+    counts = dict(zip(log.skipped["reason"], log.skipped["count"], strict=True))
+    assert counts == {
+        "rest of a line longer than 1048576 bytes": 1,
+        "line without a time stamp, kept as text": 1,  # a new row, since the one above is long enough
+    }
 
 
 @pytest.mark.parametrize("compress", [gzip.compress, bz2.compress])
@@ -650,6 +824,8 @@ def test_messages_count_the_last_outcome_of_each_recipient(tmp_path):
         "message_id": ID, "arrival": pd.Timestamp("2024-05-01 10:00:00Z"), "sender": "a@example.org",
         "size": 399, "protocol": "esmtp", "peer": "192.0.2.10", "header_message_id": "x@e", "recipients": 4,
         "delivered": 2, "failed": 1, "deferred": 1, "file": str(tmp_path / "mainlog"), "line": 1,
+        "outcomes": "delivered b@example.net\ndeferred c@example.net\ndelivered user@example.net\n"
+        "failed d@example.net",
     }  # fmt: skip
 
 
@@ -664,6 +840,7 @@ def test_a_completed_message_has_no_recipient_left(tmp_path):
     )
     row = fields(log.messages)
     assert (row["sender"], row["recipients"], row["delivered"], row["deferred"]) == ("", 1, 1, 0)
+    assert (row["outcomes"], row["bounce_of"]) == ("delivered b@example.net", "1s1ABC-000000001Qd-0a1A")
     assert row["completed"] == pd.Timestamp("2024-05-01 10:30:00Z")
 
 
@@ -728,7 +905,8 @@ PROPER = """\
 
 def output_of(program: str, *arguments: str) -> str:
     path = shutil.which(program, path=f"/usr/sbin:{os.environ['PATH']}")
-    return subprocess.run([path, *arguments], capture_output=True, text=True, check=True).stdout
+    done = subprocess.run([path, *arguments], capture_output=True, text=True, errors="surrogateescape")
+    return done.stdout
 
 
 @needs("eximstats")
@@ -773,7 +951,119 @@ def test_the_sample_has_an_attempt_for_each_host_tried(sample):
     assert failed["client_port"].notna().all()
 
 
+# eximstats and exigrep of Debian 12 know ids of 16 characters only.
+LONG_ID = re.compile(rb"\b([0-9]\w{5})-\w{5}(\w{6})-\w\w(\w\w)\b")
+
+
+@pytest.fixture(scope="module")
+def short_ids(corpus, tmp_path_factory) -> list[Path]:
+    folder = tmp_path_factory.mktemp("short")
+    for path in corpus:
+        if path.parent.name == "log":
+            (folder / path.name).write_bytes(LONG_ID.sub(rb"\1-\2-\3", path.read_bytes()))
+    return sorted(folder.iterdir())
+
+
+@needs("eximstats")
+def test_totals_of_exims_test_suite_are_those_of_eximstats(short_ids, tmp_path):
+    """Messages received, delivered, addresses, and messages delayed and failed, which arrived before."""
+    whole = tmp_path / "mainlog"
+    whole.write_bytes(b"".join(path.read_bytes().rstrip(b"\n") + b"\n" for path in short_ids))
+    said = output_of("eximstats", "-nr", "-ne", "-nt", str(whole))
+    received = re.search(r"Received +\S+ +(\d+) .*?(\d+) +[\d.]+% +(\d+) +[\d.]+%", said)
+    delivered = re.search(r"Delivered +\S+ +(\d+) +(\d+)", said)
+    assert received
+    assert delivered
+    lines = read_log(whole, timezone="UTC").log_lines
+    kinds = lines["kind"].value_counts()
+    known: dict[str, set[str]] = {}
+    late = {"deferral": 0, "failure": 0}
+    for message_id, kind in lines.dropna(subset="message_id")[["message_id", "kind"]].itertuples(index=False):
+        seen = known.setdefault(message_id, set())
+        late[kind] = late.get(kind, 0) + ("arrival" in seen and kind not in seen)
+        seen.add(kind)
+        if kind == "completed":
+            del known[message_id]
+    assert [int(n) for n in received.groups()] == [kinds["arrival"], late["deferral"], late["failure"]]
+    assert [int(n) for n in delivered.groups()] == [
+        kinds["delivery"],
+        kinds["delivery"] + kinds["additional_delivery"],
+    ]
+
+
+@needs("exigrep")
+def test_groups_of_exims_test_suite_are_those_of_exigrep(short_ids):
+    """Exigrep prints the lines of each message as often as it is completed."""
+    chosen = short_ids[::6]  # each takes a run of exigrep
+    lines = read_log(*chosen, timezone="UTC").log_lines.dropna(subset="message_id")
+    ours = {path: group[["line", "message_id"]] for path, group in lines.groupby("file", observed=True)}
+    stamped = re.compile(r"\d{4}-\d\d-\d\d [\d:.]+ (?:[+-]\d{4} )?(?:\[\d+\] )?(\w{6}-\w{6}-\w\w)")
+    for path in chosen:
+        text = path.read_text("utf-8", "backslashreplace").split("\n")
+        said = output_of("exigrep", "--no-pager", ".", str(path)).encode("utf-8", "surrogateescape")
+        found = (stamped.match(line) for line in said.decode("utf-8", "backslashreplace").split("\n"))
+        expected = sorted((m.string.rstrip(), m[1]) for m in found if m)
+        rows = ours[str(path)].itertuples(index=False) if str(path) in ours else ()
+        assert sorted((text[number - 1].rstrip(), name) for number, name in rows) == expected
+
+
+def test_every_kind_is_one_that_the_table_names(corpus):
+    kinds = read_log(*(p for p in corpus if p.parent.name == "log"), timezone="UTC").log_lines["kind"]
+    assert set(kinds) <= set(tables.KINDS)
+
+
 # Laws
+
+
+def test_compiled_and_interpreted_read_alike(corpus, tmp_path, monkeypatch):
+    paths = [p for p in corpus if p.parent.name != "paniclog"]
+    path = tmp_path / "adversarial"
+    path.write_bytes(SEED + "".join(f"{AT} {ID} <= {piece * 99}\n" for piece in PIECES).encode())
+    interpreted = read_log(*paths, path, timezone="UTC")
+    monkeypatch.setattr(reader, "INTERPRETED", -1)
+    for ours, theirs in zip(read_log(*paths, path, timezone="UTC"), interpreted, strict=True):
+        pd.testing.assert_frame_equal(ours, theirs)
+
+
+def test_blocks_do_not_show(corpus, monkeypatch):
+    """Where a file is cut changes nothing but the numbers of what is odd at a cut."""
+    paths = [p for p in corpus if p.parent.name == "log"]
+    whole = read_log(*paths, timezone="UTC").log_lines
+    monkeypatch.setattr(reader, "BLOCK", 700)
+    pd.testing.assert_frame_equal(read_log(*paths, timezone="UTC").log_lines, whole)
+
+
+class Counted:
+    """Bytes that count how often they are looked at."""
+
+    def __init__(self, data: bytes) -> None:
+        self.data, self.looks = data, 0
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+    def __getitem__(self, at: int) -> int:
+        self.looks += 1
+        return self.data[at]
+
+
+def looks(line: bytes) -> int:
+    """How often the bytes of a line are looked at to read it."""
+    buffer = Counted(line)
+    facts, spans = np.empty((7, 1), np.int64), np.full((1, 2 * len(scanner.SPANS)), -1, np.int32)
+    facts[scanner.START], facts[scanner.END] = 0, len(line)
+    scanner.heads(buffer, facts, 1)
+    scanner.decode(buffer, facts, spans, 1)
+    return buffer.looks
+
+
+@pytest.mark.parametrize(
+    "piece", [*PIECES, '<\\"', " <a", " (a", " for a@b", ") [x] (", " H=(a) [1] (", "<>"]
+)
+def test_a_line_twice_as_long_is_looked_at_twice_as_often(piece):
+    for start in ("<= ", "=> ", "== ", "** ", "H=a [192.0.2.1]: ", "SMTP connection from ", "<= a@b H=x"):
+        short, long = (looks(f"{AT} {ID} {start}{piece * (n // len(piece))}".encode()) for n in (6000, 12000))
+        assert long < 2.3 * short
 
 
 def test_of_whole_messages(sample, corpus):

@@ -153,12 +153,13 @@ def test_no_black_hole(connections):
 
 
 def test_with_df_clear_it_is_no_black_hole():
-    assert verdict(typed(dies(1500).assign(df=False), dies(1500).assign(df=False))) == UNEXPLAINED
+    found = verdict(typed(dies(1500).assign(df=False), dies(1500).assign(df=False)))
+    assert found == [("fragment_loss", "error", "certain")]
 
 
 def test_a_closed_window_is_no_black_hole():
     closed = dies(1500).assign(window=0)
-    assert verdict(typed(closed, closed)) == UNEXPLAINED
+    assert verdict(typed(closed, closed)) == [("receiver_stall", "error", "certain")]
 
 
 def test_a_hole_that_probing_cures_is_a_note():
@@ -188,18 +189,16 @@ def test_ipv6_commands():
 
 
 def test_what_failed_otherwise_is_unexplained():
-    refused = {
+    failed = {
         "message_id": "1abcDE-000001-2x",
         "peer": BROKEN,
         "client": "192.0.2.10",
         "outcome": "deferred",
     }
-    refused |= {"phase": "connect", "error": "refused", "file": "mainlog", "line": 7}
-    found = smtpkit.diagnose(typed(passes(600), attempts=[refused])).iloc[0]
+    failed |= {"phase": "AUTH", "error": "other", "file": "mainlog", "line": 7}
+    found = smtpkit.diagnose(typed(passes(600), attempts=[failed])).iloc[0]
     assert (found["cause"], found["messages"]) == ("unexplained", ["1abcDE-000001-2x"])
-    assert found["evidence"] == [
-        {"sentence": "Failed once: refused, phase connect.", "source": "mainlog line 7"}
-    ]
+    assert found["evidence"] == [{"sentence": "Failed once: other, phase AUTH.", "source": "mainlog line 7"}]
 
 
 def test_what_a_receiver_abandoned_without_a_name_is_mail_that_stopped():
@@ -240,7 +239,7 @@ def test_where_the_small_tail_dies_as_well_it_is_not_the_size():
     lines = [line for line in STUCK if "sack" not in line]
     dead = stuck(*lines, "0.09 < A seq=1 ack=1 win=900")
     dead = stuck(lines[0], lines[1], "0.09 < PA seq=1 ack=1 len=10", *lines[2:])
-    assert causes(typed(dead, dead, passes(600))) == ["unexplained"]
+    assert causes(typed(dead, dead, passes(600))) == ["state_loss"]
 
 
 def test_a_tail_that_is_too_large_itself_says_nothing():
@@ -261,7 +260,7 @@ def test_what_is_lost_beyond_the_unscaled_window_is_not_lost_for_its_size():
     text = "\n".join(line for line in text.splitlines() if "sack" not in line and "len=60" not in line)
     text = text.replace("0.30 >", "0.29 < PA seq=1 ack=1 len=30 win=500\n0.30 >")
     small = analysed(scaled + "0.06 > PA seq=1 ack=1 len=300\n0.09 < A seq=1 ack=301 win=500")
-    assert causes(typed(analysed(text), analysed(text), small)) == ["unexplained"]
+    assert causes(typed(analysed(text), analysed(text), small)) == ["window_scaling"]
 
 
 def test_icmp_that_comes_late_and_takes_effect_is_no_fault():
@@ -303,7 +302,7 @@ def test_at_the_receiver_the_df_bit_of_what_arrived_tells_of_what_did_not():
     )
     assert causes(typed(analysed(text.format(1)), passes(600))) == ["pmtu_black_hole"]
     fragmented = analysed(text.format(0)), passes(600).assign(df=False)
-    assert causes(typed(*fragmented)) == ["unexplained"]
+    assert causes(typed(*fragmented)) == ["fragment_loss"]
 
 
 def test_a_capture_that_begins_in_the_stall_makes_it_possible_at_most():
@@ -311,12 +310,9 @@ def test_a_capture_that_begins_in_the_stall_makes_it_possible_at_most():
     assert verdict(typed(begun, begun, later(passes(600), 1))) == [("pmtu_black_hole", "error", "possible")]
 
 
-def test_failed_connections_of_which_no_log_tells_are_unexplained():
+def test_failed_connections_of_which_no_log_tells_are_found():
     refused = analysed("0 > S seq=0\n0.03 < RA seq=0 ack=1")
-    found = smtpkit.diagnose(typed(refused)).iloc[0]
-    assert found["evidence"] == [
-        {"sentence": "1 of them: the SYN was refused.", "source": "typed.pcap frame 1"}
-    ]
+    assert verdict(typed(refused)) == [("connect_failure", "error", "certain")]
 
 
 def test_attempts_outside_the_capture_belong_to_the_same_fault_if_large():

@@ -1,7 +1,7 @@
 import pandas as pd
 from conversation import conversation
 
-from smtpkit import smtp, tcp
+from smtpkit import smtp
 from smtpkit.capture import payload_of
 
 MESSAGE = b"Received: by a.example.org\r\n\tid 1abcDE-000001-2x\r\n\r\nhello\r\n.\r\n"
@@ -25,7 +25,7 @@ def spoken(*lines):
 
 def transactions(*lines):
     packets, payload = spoken(*lines)
-    return smtp.transactions(smtp.dialogue(packets, payload_of(packets, payload)), tcp.analysis(packets))
+    return smtp.listen([(packets, payload_of(packets, payload))]).transactions
 
 
 def test_data_starts_behind_the_354_and_ends_with_its_reply():
@@ -73,7 +73,8 @@ def test_chunks_with_pipelined_replies():
         (
             0.4,
             ">",
-            b"MAIL FROM:<a@example.org>\r\nRCPT TO:<b@example.net>\r\nBDAT 40 LAST\r\nid 1abcDE-000001-2x",
+            b"MAIL FROM:<a@example.org>\r\nRCPT TO:<b@example.net>\r\nBDAT 40 LAST\r\n"
+            b"Received: x\r\n\tid 1abcDE-000001-2x\r\n\r\nx\r\n",
         ),
         (0.5, "<", b"250 OK\r\n250 Accepted\r\n"),
         (0.6, "<", b"250- 40 byte chunk\r\n250 OK id=1xyzZZ-000009-0A\r\n221 bye\r\n"),

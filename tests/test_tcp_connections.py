@@ -324,18 +324,35 @@ def fragment(first, offset, length, *, more, frame):
     return found
 
 
-@pytest.mark.parametrize(("lost", "expected"), [(None, [1, 1, 1]), (0, [0, 1, 0])])
+@pytest.mark.parametrize(
+    ("lost", "expected"), [((), [2, 1, 1]), ((0,), [1, 1, 0]), ((1,), [1, 1, 0]), ((0, 1), [0, 1, 0])]
+)
 def test_fragments_make_a_whole_or_not(lost, expected):
     packets = conversation(HANDSHAKE + "0.1 > A seq=1 ack=1 len=1356 id=77")
     first = packets.iloc[[3]].assign(more_fragments=True)  # 20 + 1376 bytes
-    later = [fragment(first, 1376, 84, more=False, frame=50)]
-    kept = [piece for n, piece in enumerate(later) if n != lost]
+    later = [
+        fragment(first, 1448, 84, more=False, frame=50),  # before the other one, and they overlap
+        fragment(first, 1376, 96, more=True, frame=51),
+    ]
+    kept = [piece for n, piece in enumerate(later) if n not in lost]
     error = icmp(packets, 11, 1)
     packets = tables.concat([packets.iloc[:3], first, *kept, error], "packets")
     found = tcp.connections(tcp.analysis(packets)).iloc[0]
     names = ["fragments_forward", "fragmented_forward", "reassembled_forward"]
     assert found[names].tolist() == expected
     assert found["reassembly_exceeded_forward"] == 1
+
+
+def test_a_segment_in_fragments_is_as_long_as_all_of_them():
+    packets = conversation(
+        HANDSHAKE + "0.1 > A seq=1 ack=1 len=1356 id=77\n0.1 > A seq=1421 ack=1 len=10 id=78"
+    )
+    first = packets.iloc[[3]].assign(more_fragments=True)  # 20 + 1376 bytes, 1356 of them data
+    rest = fragment(first, 1376, 64, more=False, frame=50)
+    whole = tcp.analysis(tables.concat([packets.iloc[:3], first, rest, packets.iloc[4:]], "packets"))
+    assert not whole["lost_segment"].any()
+    in_part = tcp.analysis(tables.concat([packets.iloc[:3], first, packets.iloc[4:]], "packets"))
+    assert in_part["lost_segment"].tolist() == [False, False, False, False, True]
 
 
 def test_of_ipv6_fragments_nobody_knows_which_belong_together():

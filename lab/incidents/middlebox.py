@@ -235,7 +235,7 @@ times. In the receiver's log `SMTP command timeout` and `SMTP data timeout`, fro
 `notebooks/1-incident.ipynb` shows it.""",
         hosts=cast(32601, "sender", "broken", "other"),
         paths={
-            ("sender", "broken"): Path((Loss(0.35, burst=6),), delay=0.021),
+            ("sender", "broken"): Path((Loss(0.45, burst=8),), delay=0.021),
             ("other", "broken"): Path(delay=0.026),
         },
         servers={
@@ -253,7 +253,7 @@ times. In the receiver's log `SMTP command timeout` and `SMTP data timeout`, fro
         gap=0.45,
         captures=(Point("broken", snap_length=160),),
         logs=(Log("broken"),),
-        faults=(Fault(cause="packet_loss", params={"loss_rate": 0.35}, shows=(lossy,)),),
+        faults=(Fault(cause="packet_loss", params={"loss_rate": 0.45}, shows=(lossy,)),),
     ),
     "evening-copies-time-out": Plan(
         seed=32631,

@@ -213,7 +213,7 @@ would. `notebooks/1-incident.ipynb` shows it.""",
         },
         servers={
             "sender": sender("times", zone="Europe/Lisbon", timeout=5, final=6),
-            "broken": receiver(NO_CHUNKING),
+            "broken": receiver({**NO_CHUNKING, "smtp_accept_max": "200"}),
             "healthy": receiver(),
         },
         mails=mails(sizes(6106, 8, 420, 1300) + sizes(6107, 9, 1460, 60000), sizes(6108, 7, 500, 90000)),

@@ -9,9 +9,9 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Case:
-    """One path at one peer, as its observations tell it.
+    """Failures of one manner on one path, as their observations tell of them.
 
-    `figures` holds the path's numbers by name (bytes, seconds, counts), None where unknown.
+    `figures` holds their numbers by name (bytes, seconds, counts), None where unknown.
     """
 
     peer: str
@@ -20,22 +20,27 @@ class Case:
     figures: dict[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
+def _no_parameters(case: Case) -> dict[str, Any]:
+    return {}
+
+
+@dataclass(frozen=True, kw_only=True)
 class Cause:
     """A cause of failing mail, by the observations that speak for and against it.
 
-    `requires` must all be true and none of `excludes` may be. `supports` add to the confidence; each
-    group of `decisive` ones tells this cause from one kind of look-alike. `rules_out` names for each
-    look-alike the observation, and its value, that tell it from this cause.
+    `requires` must all be true and none of `excludes` may be. `supports` add to the evidence; each group of
+    `decisive` ones tells this cause from one kind of look-alike. `look_alikes` are the causes that a report
+    says why it is not.
     """
 
     code: str
     requires: tuple[str, ...]
-    excludes: tuple[str, ...]
-    supports: tuple[str, ...]
-    decisive: tuple[tuple[str, ...], ...]
-    rules_out: dict[str, tuple[str, bool]]
+    excludes: tuple[str, ...] = ()
+    supports: tuple[str, ...] = ()
+    decisive: tuple[tuple[str, ...], ...] = ()
+    look_alikes: tuple[str, ...] = ()
+    directed: bool = False  # what vanishes does so in one direction
     sentence: Callable[[Case], str]
-    parameters: Callable[[Case], dict[str, Any]]
+    parameters: Callable[[Case], dict[str, Any]] = _no_parameters
     next_test: Callable[[Case], str]
     remedies: Callable[[Case], list[str]]

@@ -50,7 +50,7 @@ def unexplained_connections(
     reasons : Series
         What each of them shows, in a few words.
     """
-    kinds = connections.assign(reason=reasons).groupby("reason", sort=False)
+    kinds = connections.assign(reason=reasons.to_numpy()[: len(connections)]).groupby("reason", sort=False)
     count = "1 connection" if len(connections) == 1 else f"{len(connections)} connections"
     return {
         **_finding(peer, client),

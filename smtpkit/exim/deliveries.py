@@ -7,18 +7,20 @@ the union of their rows.
 from __future__ import annotations
 
 import re
-from collections import defaultdict
 from collections.abc import Iterator
-from itertools import islice, takewhile
+from itertools import groupby, islice, pairwise, takewhile
+from operator import itemgetter
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from smtpkit import tables
-from smtpkit.exim import grammar
+from smtpkit.exim import errors
 
 Row = dict[str, Any]
 
+CHUNK = 20_000  # lines; whole messages, so sometimes more
 NEAR = pd.Timedelta(60, "s")  # lines of one attempt that Exim writes in one go; retries take minutes at least
 HOSTS = 50  # of one delivery, at most: Exim's `hosts_max_try` is 5, `hosts_max_try_hardlimit` 50
 _DELIVERED = ("delivery", "additional_delivery", "cutthrough_delivery")
@@ -58,13 +60,29 @@ _TEXT_ERRORS = (
 )
 _ERRNO_ERRORS = {32: "broken pipe", 104: "reset", 110: "timeout", 111: "refused", 101: "unreachable"}
 _ERRNO_ERRORS |= {113: "unreachable", -18: "lost connection", -26: "broken pipe", -37: "TLS", -38: "TLS"}
-_HOST_ONLY = re.compile(r"[^ ]+ \[[^\] ]*\]")  # what Exim says where writing to an open connection failed
-_NOT_TRIED = {-54, -53, -52}  # retry time not reached
+_NOT_TRIED = -51  # retry time not reached, domain held, too many deliveries at once: this and below
 _FOR_ONE = ("RCPT", "DATA")  # replies that can refuse one recipient while others pass (DATA: LMTP and PRDR)
 
 
+# The columns of `log_lines` that are read here.
+_USED = [
+    *("file", "line", "time", "message_id", "kind", "address", "original_address", "host", "host_address"),
+    *(
+        "host_port",
+        "interface_address",
+        "interface_port",
+        "size",
+        "protocol",
+        "header_message_id",
+        "reference",
+    ),
+    *("delivery_time", "duration", "errno", "smtp_code", "enhanced_status", "bytes_written", "confirmation"),
+    "text",
+]
+
+
 def messages(log_lines: pd.DataFrame) -> pd.DataFrame:
-    """Return one row for each message of `log_lines`: arrival, and how many recipients ended how.
+    """Return one row for each message of `log_lines`: arrival, and which recipients ended how.
 
     A recipient's last line decides. Addresses that were replaced by others (aliases) are not counted once the
     message is completed, nor are deliveries to nobody (``:blackhole:``).
@@ -96,19 +114,24 @@ def attempts(log_lines: pd.DataFrame) -> pd.DataFrame:
 
 
 def _by_message(log_lines: pd.DataFrame, kinds: set[str]) -> Iterator[tuple[str, list[Row]]]:
-    chosen = log_lines[log_lines["kind"].isin(kinds) & log_lines["message_id"].notna()]
-    groups: dict[str, list[Row]] = defaultdict(list)
-    for row in _rows(chosen.sort_values("time", kind="stable")):
-        groups[row["message_id"]].append(row)
-    return iter(groups.items())
+    """Yield the lines of each message in order of time, some thousand lines at a time as Python objects."""
+    chosen = log_lines.loc[log_lines["kind"].isin(kinds) & log_lines["message_id"].notna(), _USED]
+    message = pd.factorize(chosen["message_id"])[0]
+    time = chosen["time"].fillna(pd.Timestamp.max.tz_localize("UTC"))
+    order = np.lexsort((time, message))
+    starts = np.flatnonzero(np.diff(message[order], prepend=-1))
+    edges = [*starts[np.searchsorted(starts, range(0, len(order), CHUNK))].tolist(), len(order)]
+    for start, end in pairwise(edges):
+        rows = _rows(chosen.iloc[order[start:end]])
+        yield from ((name, list(group)) for name, group in groupby(rows, itemgetter("message_id")))
 
 
 def _rows(log_lines: pd.DataFrame) -> Iterator[Row]:
     """Yield rows as dicts without the absent values."""
-    names = [str(name) for name in log_lines]
-    columns = (log_lines[n].astype(object).where(log_lines[n].notna(), None) for n in names)
-    for values in zip(*columns, strict=True):
-        yield {name: value for name, value in zip(names, values, strict=True) if value is not None}
+    columns = {n: log_lines[n].to_numpy(object, na_value=None) for n in _USED}  # type: ignore[call-overload]
+    used = {name: values for name, values in columns.items() if any(v is not None for v in values)}
+    for values in zip(*used.values(), strict=True):
+        yield {name: value for name, value in zip(used, values, strict=True) if value is not None}
 
 
 def _message(message_id: str, rows: list[Row]) -> Row:
@@ -124,11 +147,12 @@ def _message(message_id: str, rows: list[Row]) -> Row:
     if message.get("completed") is not None:
         ends = {recipient: end for recipient, end in ends.items() if end != "deferred"}
     counts = {end: sum(e == end for e in ends.values()) for end in ("delivered", "failed", "deferred")}
-    return message | counts | {"recipients": len(ends)}
+    outcomes = "\n".join(f"{end} {recipient}" for recipient, end in ends.items()) or None
+    return message | counts | {"recipients": len(ends), "outcomes": outcomes}
 
 
 _ARRIVAL = {name: name for name in ("size", "protocol", "header_message_id")}
-_ARRIVAL |= {"arrival": "time", "sender": "address", "peer": "host_address"}
+_ARRIVAL |= {"arrival": "time", "sender": "address", "peer": "host_address", "bounce_of": "reference"}
 
 
 def _recipient(row: Row) -> str:
@@ -156,12 +180,12 @@ def _attempts(rows: list[Row]) -> list[Row]:
 
 
 def _fallen_back(row: Row) -> list[Row]:
-    error = grammar.fallback(row["text"].partition("\n")[0])[1]
+    error = errors.fallback(row["text"].partition("\n")[0])
     return [_open(row, "deferred", error)] if error else []
 
 
 def _host_line(attempts: list[Row], row: Row) -> None:
-    text = grammar.host_error(row["text"].partition("\n")[0])
+    text = errors.of_host(row["text"].partition("\n")[0], row.get("host_address"))
     attempt = _open(row, "deferred", text)
     last = attempts[-1] if attempts else attempt
     # Exim writes one such line for each recipient that was refused, where it has another host to try.
@@ -173,7 +197,7 @@ def _host_line(attempts: list[Row], row: Row) -> None:
 
 
 def _address_line(attempts: list[Row], row: Row) -> None:
-    if row.get("errno") in _NOT_TRIED or row.get("text", "").startswith("retry time not reached"):
+    if row.get("errno", 0) <= _NOT_TRIED or row.get("text", "").startswith("retry time not reached"):
         return
     outcome, text = _OUTCOMES[row["kind"]], row.get("text", "").partition("\n")[0]
     near = takewhile(lambda attempt: _near(attempt, row), islice(reversed(attempts), HOSTS))
@@ -223,9 +247,10 @@ def _figures(row: Row) -> Row:
     return {column: row[name] for column, name in _FIGURES.items() if name in row}
 
 
-_FIGURES = {name: name for name in ("size", "bytes_written", "errno", "smtp_code", "confirmation")}
+_FIGURES = {name: name for name in ("size", "bytes_written", "errno", "smtp_code")}
+_FIGURES |= {name: name for name in ("enhanced_status", "confirmation")}
 _FIGURES |= {"client": "interface_address", "client_port": "interface_port", "duration": "delivery_time"}
-_ERROR_COLUMNS = ("error", "text", "errno", "smtp_code", "bytes_written")
+_ERROR_COLUMNS = ("error", "text", "errno", "smtp_code", "enhanced_status", "bytes_written")
 
 
 def _add(attempt: Row, row: Row, outcome: str, text: str) -> None:
@@ -253,8 +278,8 @@ def _finish(attempt: Row) -> Row:
 
 def _classify(text: str, errno: int | None) -> tuple[str | None, str | None]:
     """Return phase and class of the error that `text` and `errno` tell of."""
-    found = grammar.ERROR.match(text)
-    if _HOST_ONLY.fullmatch(text):
+    found = errors.ERROR.match(text)
+    if errors.HOST_ONLY.fullmatch(text):
         return "sending data block", _ERRNO_ERRORS.get(errno or 0, "other")
     if found is None:
         phase = _first(_TEXT_PHASES, text) or _ERRNO_PHASES.get(errno or 0)
@@ -271,16 +296,15 @@ def _first(table: tuple[tuple[str, str], ...], text: str) -> str | None:
 
 def _lost(row: Row) -> list[Row]:
     """Return the failed attempt of a client that went away or fell silent, if it was on the network."""
-    text = row["text"].partition("\n")[0]
-    fields, phase, error = grammar.incoming(text)
-    if "host_address" not in fields:
+    text = row.get("text", "").partition("\n")[0]
+    phase, error = errors.incoming(text)
+    if error is None or "host_address" not in row:
         return []
     phase = phase or ("sending data block" if "message_id" in row else None)
     attempt = {name: row[old] for name, old in _LOST.items() if old in row}
-    attempt |= {"outcome": "failed", "phase": phase, "error": error, "text": text}
-    return [attempt | {"duration": grammar.seconds(fields.get("duration"))}]
+    return [attempt | {"outcome": "failed", "phase": phase, "error": error, "text": text}]
 
 
-_LOST = {name: name for name in ("message_id", "file", "line", "host")} | {"end": "time"}
+_LOST = {name: name for name in ("message_id", "file", "line", "host", "duration")} | {"end": "time"}
 _LOST |= {"client": "host_address", "client_port": "host_port"}
 _LOST |= {"peer": "interface_address", "peer_port": "interface_port"}

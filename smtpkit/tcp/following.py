@@ -12,12 +12,13 @@ from smtpkit.tables import SMTP_PORTS
 
 # The rows of `packets`: one column for each packet, connection by connection, each in time order. An end is
 # a number with the port in its lowest 16 bits; SACK_AT is the column of `edges` where its SACK blocks begin.
-# What is absent is -1.
+# TCP_LEN is that of the whole segment where fragments make one, OWN_LEN of the first fragment. What is absent
+# is -1.
 TIME, SOURCE, TARGET, SEQ, ACK, FLAGS, WINDOW, TCP_LEN, TTL, IP_ID, TS_VALUE, SCALE = range(12)
-OPTIONS_CUT, SACK_AT, SACKS = range(12, 15)
+OPTIONS_CUT, SACK_AT, SACKS, OWN_LEN = range(12, 16)
 PACKET_NAMES = (
-    *("time", "source", "target", "seq", "ack", "flags", "window", "tcp_len", "ttl", "ip_id", "ts_value"),
-    *("window_scale", "options_cut", "sack_at", "sacks"),
+    *("time", "source", "target", "seq", "ack", "flags", "window", "segment_len", "ttl", "ip_id"),
+    *("ts_value", "window_scale", "options_cut", "sack_at", "sacks", "tcp_len"),
 )
 
 # The rows of `found`, for the same packets.
@@ -91,7 +92,7 @@ def header_hash(packets, i, edges, secret):
     """Hash what a sender may make anew; of a segment sent again that is the identification only."""
     numbers = mix(packets[SEQ, i], packets[ACK, i])
     stamps = mix(packets[TS_VALUE, i], packets[IP_ID, i] + secret)
-    rest = mix(packets[WINDOW, i] * 0x1000 + packets[FLAGS, i], packets[TCP_LEN, i] + packets[SOURCE, i])
+    rest = mix(packets[WINDOW, i] * 0x1000 + packets[FLAGS, i], packets[OWN_LEN, i] + packets[SOURCE, i])
     for b in range(packets[SACK_AT, i], packets[SACK_AT, i] + packets[SACKS, i]):
         rest = mix(rest, mix(edges[0, b], edges[1, b]))
     return mix(numbers, mix(stamps, rest))
@@ -101,7 +102,7 @@ def same_header(packets, i, j, first, edges):
     """Say whether two packets are alike, and `i` of the connection that begins at `first`."""
     if i < first or packets[SACKS, i] != packets[SACKS, j]:
         return False
-    for field in (SOURCE, SEQ, ACK, FLAGS, WINDOW, TCP_LEN, IP_ID, TS_VALUE):
+    for field in (SOURCE, SEQ, ACK, FLAGS, WINDOW, OWN_LEN, IP_ID, TS_VALUE):
         if packets[field, i] != packets[field, j]:
             return False
     for b in range(packets[SACKS, i]):
@@ -113,7 +114,7 @@ def same_header(packets, i, j, first, edges):
 
 def same_packet(packets, before, i, copies):
     """Say whether two packets that are alike are near enough to be one; `copies`: there were some before."""
-    tells_more = packets[TCP_LEN, i] or packets[FLAGS, i] & (SYN | FIN | RST)
+    tells_more = packets[OWN_LEN, i] or packets[FLAGS, i] & (SYN | FIN | RST)
     behind_router = packets[TTL, i] == packets[TTL, before] - 1
     if packets[IP_ID, i] > 0:
         within = SAME_PACKET_WITHIN
@@ -335,21 +336,29 @@ def acknowledge(packets, i, edges, found, sides, sender, flight, lost, blocks, a
     if is_duplicate(blocks, count, ack):
         doubt(sides, sender, lost, blocks[0, 0], blocks[1, 0], found)
     time, head, tail = packets[TIME, i], sides[sender, HEAD], sides[sender, TAIL]
+    settled = False
     for j in range(head, tail):
         if answered(flight, sender, j, ack, blocks, count):
+            settled = True
             fate = caused(sides, sender, flight, j, time, rtt)
             found[DELIVERED, flight[sender, ROW, j]] = fate
             if fate == 0:
                 lose(sides, sender, flight, lost, j)
-    kept = head
-    for j in range(head, tail):
+    if settled:
+        take_away(sides, sender, flight, ack, blocks, count)
+    if sides[sender, TAIL] == head:
+        sides[sender, REPEATED] = 0
+
+
+def take_away(sides, sender, flight, ack, blocks, count):
+    """Leave in flight what this acknowledgment does not answer."""
+    kept = sides[sender, HEAD]
+    for j in range(kept, sides[sender, TAIL]):
         if not answered(flight, sender, j, ack, blocks, count):
             for field in range(4):
                 flight[sender, field, kept] = flight[sender, field, j]
             kept += 1
     sides[sender, TAIL] = kept
-    if kept == head:
-        sides[sender, REPEATED] = 0
 
 
 def acknowledge_in_order(packets, i, found, sides, sender, flight, ack):

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import pandas as pd
 
+from smtpkit.tcp.fragments import fragments
 from smtpkit.tcp.tracking import KEY
 
 # ICMP errors other than too-big (RFC 792, RFC 4443 3), by IP protocol.
 ERRORS = {1: (3, 11, 12), 58: (1, 3, 4)}
 REASSEMBLY_EXCEEDED = {1: (11, 1), 58: (3, 1)}  # type and code
-REASSEMBLY = pd.Timedelta(seconds=60)  # within which an identification stays unique (RFC 791 3.2)
-IP_HEADER = 20  # bytes of a later fragment's header: options are seldom copied
 
 
 def related(packets: pd.DataFrame, connections: pd.DataFrame) -> pd.DataFrame:
@@ -25,8 +24,10 @@ def related(packets: pd.DataFrame, connections: pd.DataFrame) -> pd.DataFrame:
     """
     ends = connections[[*KEY, "client", "server"]].reset_index(names="connection")
     loose = packets["stream"].notna() & packets["direction"].isna()
-    piece = packets["stream"].notna() & (packets["more_fragments"] | (packets["fragment_offset"] > 0))
-    tied, pieces = (packets[mask].merge(ends, on=KEY) for mask in (loose, piece))
+    datagrams = fragments(packets).drop_duplicates("datagram").merge(ends, on=KEY)
+    tied = packets[loose].merge(ends, on=KEY)
+    piece = packets["more_fragments"] | (packets["fragment_offset"] > 0)
+    unnumbered = packets[piece & (packets["ip_version"] == 6)].merge(ends, on=KEY)["connection"].unique()
     found = pd.DataFrame(index=connections.index).join(_unreachable(tied))
     for direction, sender in (("forward", "client"), ("reverse", "server")):
         about = tied[tied["dst"].astype("string") == tied[sender]]
@@ -36,15 +37,15 @@ def related(packets: pd.DataFrame, connections: pd.DataFrame) -> pd.DataFrame:
         found[f"first_too_big_{direction}"] = too_big["time"].min()
         exceeded = _is(about, REASSEMBLY_EXCEEDED)
         found[f"reassembly_exceeded_{direction}"] = about[exceeded].groupby("connection").size()
-        mine = pieces[pieces["src"].astype("string") == pieces[sender]]
-        later = mine[mine["fragment_offset"] > 0]
+        later = tied[(tied["fragment_offset"] > 0) & (tied["src"].astype("string") == tied[sender])]
         found[f"fragments_{direction}"] = later.groupby("connection").size()
+        mine = datagrams[datagrams["src"].astype("string") == datagrams[sender]]
         found = found.join(_reassembled(mine, direction))
     counts = [name for name in map(str, found) if name.startswith(("too_big", "reassembl", "fragment"))]
     found = found.fillna(dict.fromkeys(counts, 0))
-    six = found.index.isin(pieces.loc[pieces["ip_version"] == 6, "connection"].unique())
-    unnumbered = [name for name in counts if name.startswith(("fragmented", "reassembled"))]
-    found[unnumbered] = found[unnumbered].mask(pd.Series(six, found.index), axis="index")
+    names = [name for name in counts if name.startswith(("fragmented", "reassembled"))]
+    six = pd.Series(found.index.isin(unnumbered), found.index)
+    found[names] = found[names].mask(six, axis="index")
     return found
 
 
@@ -76,18 +77,6 @@ def _unreachable(tied: pd.DataFrame) -> pd.DataFrame:
 
 
 def _reassembled(pieces: pd.DataFrame, direction: str) -> pd.DataFrame:
-    """Count packets of which fragments were captured, and those of which all were; IPv4 (RFC 791 3.2)."""
-    pieces = pieces[pieces["ip_version"] == 4]
-    same = ["connection", "src", "ip_protocol", "ip_id"]
-    apart = pieces.groupby(same, observed=True)["time"].diff() > REASSEMBLY
-    age = apart.groupby([pieces[name] for name in same], observed=True).cumsum()
-    header = (pieces["ip_len"] - pieces["tcp_header_len"] - pieces["tcp_len"]).fillna(IP_HEADER)
-    end = pieces["fragment_offset"] + pieces["ip_len"] - header
-    pieces = pieces.assign(age=age, end=end, size=end - pieces["fragment_offset"])
-    pieces = pieces.drop_duplicates([*same, "age", "fragment_offset"])
-    last = pieces["end"].mask(pieces["more_fragments"])
-    datagrams = pieces.assign(last=last).groupby([*same, "age"], observed=True)
-    size, last = datagrams["size"].sum(), datagrams["last"].max()
-    complete = (size == last).fillna(False).astype(bool)
-    counts = complete.groupby(level="connection").agg(["size", "sum"]).astype("Int64")
+    """Count packets of which fragments were captured, and those of which all were."""
+    counts = pieces.groupby("connection")["complete"].agg(["size", "sum"]).astype("Int64")
     return counts.set_axis([f"fragmented_{direction}", f"reassembled_{direction}"], axis="columns")

@@ -12,7 +12,8 @@ import pandas as pd
 
 from smtpkit import forms, tables
 from smtpkit.tcp import following
-from smtpkit.tcp.following import ABSENT
+from smtpkit.tcp.following import ABSENT, FLAG_ACK, SYN
+from smtpkit.tcp.fragments import segment_lengths
 
 INTERPRETED_PACKETS = 30_000  # so many are followed before numba is worth its loading, or even its compiling
 BATCH = 1 << 16  # packets followed at a time, unless a connection has more: their table stays in the cache
@@ -72,7 +73,7 @@ def _found(packets: pd.DataFrame) -> dict[str, np.ndarray]:
         "ack_rtt": np.full(size, np.nan, np.float32),
     }
     columns, edges = _columns(packets)
-    form = (forms.compiled if size >= INTERPRETED_PACKETS else forms.interpreted)(following)
+    form = _form(size, int((columns["sacks"] > 0).sum()))
     for rows, bounds in _batches(packets, form):
         table = _table(columns, rows)
         twice = _captured_twice(form, table, bounds, edges)
@@ -84,6 +85,12 @@ def _found(packets: pd.DataFrame) -> dict[str, np.ndarray]:
         for name, of_packet in zip(following.FOUND_NAMES, values, strict=True):
             found[name][rows] = of_packet if found[name].dtype == np.int64 else _small(name, of_packet)
     return found
+
+
+def _form(packets: int, sacks: int) -> SimpleNamespace:
+    """Return the form that is worth it: SACK blocks are held against all that is in flight."""
+    many = packets + 20 * sacks >= INTERPRETED_PACKETS
+    return (forms.compiled if many else forms.interpreted)(following)
 
 
 def _small(name: str, values: np.ndarray) -> np.ndarray:
@@ -117,13 +124,14 @@ def _batches(packets: pd.DataFrame, form: SimpleNamespace) -> Iterator[tuple[np.
 def _columns(packets: pd.DataFrame) -> tuple[dict[str, pd.Series], np.ndarray]:
     """Return what `_table` picks rows of, with numbers for addresses; and the edges of all SACK blocks."""
     edges, blocks = sack_edges(packets["sack"])
-    names = ("time", "seq", "ack", "flags", "window", "tcp_len", "ttl", "ip_id", "ts_value", "window_scale")
+    names = ("seq", "ack", "flags", "window", "tcp_len", "ttl", "ip_id", "ts_value", "window_scale")
     columns = {name: packets[name] for name in (*names, "src_port", "dst_port")}
     known = packets["src"].cat.categories.union(packets["dst"].cat.categories)
     for name in ("src", "dst"):
         numbers = known.get_indexer(packets[name].cat.categories).astype(np.int32)
         columns[name] = pd.Series(numbers[packets[name].cat.codes])
     columns["time"] = packets["time"].astype("int64")
+    columns["segment_len"] = segment_lengths(packets.reset_index(drop=True))
     columns["options_cut"] = options_cut(packets)
     columns["sacks"] = pd.Series(blocks.astype(np.uint8))
     columns["sack_at"] = pd.Series((np.cumsum(blocks) - blocks).astype(np.int32))
@@ -192,6 +200,17 @@ def options_cut(tcp: pd.DataFrame) -> pd.Series:
 def values(column: pd.Series) -> list[Any]:
     """Return a column as plain Python values, None where it is <NA>."""
     return column.astype(object).where(column.notna(), None).tolist()
+
+
+def client_of(src: tuple[str, int], dst: tuple[str, int], flags: int) -> tuple[str, int]:
+    """Return which end of a packet is the client: by SYN, else by the server's port."""
+    if flags & SYN:
+        return dst if flags & FLAG_ACK else src
+    if src[1] in tables.SMTP_PORTS:
+        return dst
+    if dst[1] in tables.SMTP_PORTS:
+        return src
+    return max(src, dst, key=lambda end: end[1])
 
 
 def _offload(packets: pd.DataFrame) -> pd.Series:

@@ -15,38 +15,12 @@ import pandas as pd
 
 from smtpkit import tables
 from smtpkit.incident import Incident
+from smtpkit.observations.statement import IN_DATA, first, frame, number, seen, spread
 
 LONGEST_LINE = 512  # octets of a command or reply, RFC 5321 4.5.3.1.4; more is message data
 TO_ACT = pd.Timedelta(seconds=1)  # for an ICMP message to change what its receiver sends
 TIMES = 3  # repeats of one segment that make an observation of their spacing
 EXPONENTIAL = (1.5, 3.0)  # ratio of successive intervals; RFC 6298 5.5 doubles
-IN_DATA = ("sending data block", "end of data", "DATA")
-
-# name -> what it says when true
-NAMES = {
-    "oversize_lost": "packets of one size were sent in vain again and again",
-    "smaller_pass": "smaller packets were delivered in the same period",
-    "oversize_delivered": "packets of that size were delivered in the same period",
-    "fragmentable": "the lost packets did not have DF set",
-    "window_closed": "the receiver's window had no room for them",
-    "acknowledged": "what was sent was acknowledged",
-    "same_size_repeats": "the same segment was repeated at growing intervals",
-    "smaller_repeat_passed": "a smaller repeat of the same bytes was acknowledged",
-    "too_big_ignored": "ICMP too-big messages came and had no effect",
-    "too_big_effective": "an ICMP too-big message came, and no packet of that size was sent after it",
-    "too_big_missing": "no ICMP too-big message came",
-    "size_decides": "all larger messages failed, all smaller ones passed",
-    "other_peer_takes_size": "another server takes packets of that size from the same host",
-    "reply_repeated": "the other side repeated its last reply, and a small packet stopped it",
-    "several_messages": "several different messages fail in the same way",
-    "tail_passed": "on the connections that stand still, smaller packets behind the lost ones were delivered",
-    "smaller_lost": "on the connections that stand still, smaller packets were lost as well",
-    "silent": "on the connections that stand still nothing at all came back",
-    "unscaled_window": "what was lost lies beyond the receiver's unscaled window, what was delivered within",
-    "stalled_oversize": "this connection stands still at such a packet",
-    "failed_oversize": "this message failed on such a connection",
-    "failed_alike": "this message is no smaller and failed at the same point, outside the capture",
-}
 
 
 @dataclass(frozen=True)
@@ -83,23 +57,14 @@ class Path:
         return attempts[(attempts["peer"] == self.row.server) & (attempts["client"] == self.row.client)]
 
 
-def observations(incident: Incident) -> pd.DataFrame:
-    """Return the table of observations of an incident.
-
-    Returns
-    -------
-    DataFrame
-        Table `observations`: rows about a path have neither stream nor message, rows about a connection have
-        no message.
-    """
-    rows = []
+def observe_paths(incident: Incident) -> Iterator[dict[str, Any]]:
+    """Yield what was seen of each path's packet sizes."""
     servers = _smtp_servers(incident)
     for row in incident.path_mtu.itertuples(index=False):
         if row.server in servers:
             path = Path(incident, row)
             place = _place(path) | {"source": f"all of {_files(path)}"}
-            rows += [place | found for found in _path_observations(path)]
-    return tables.from_rows(rows, "observations")
+            yield from (place | found for found in _path_observations(path))
 
 
 def _files(path: Path) -> str:
@@ -118,32 +83,20 @@ def _smtp_servers(incident: Incident) -> set[str]:
 
 def _place(path: Path) -> dict[str, Any]:
     row = path.row
-    return {"peer": row.server, "client": row.client, "direction": row.direction, "capture": row.capture}
+    where = {"peer": row.server, "client": row.client, "direction": row.direction, "capture": row.capture}
+    return where | {"manner": "stall"}
 
 
 def _path_observations(path: Path) -> Iterator[dict[str, Any]]:
     if pd.isna(path.row.lost) or path.stuck.empty:
         sentence = "No packet was sent in vain again and again while smaller ones passed."
-        yield _seen("oversize_lost", False, sentence)
+        yield seen("oversize_lost", False, sentence)
         return
-    for observe in _ABOUT_LOSS:
-        yield observe(path)
+    about = [observe(path) for observe in _ABOUT_LOSS]
+    yield from about
+    yield _oversize_only({row["observation"]: row["value"] for row in about})
     yield from _connection_observations(path)
     yield from _message_observations(path)
-
-
-def _seen(name: str, value: Any, sentence: str, source: str = "") -> dict[str, Any]:
-    found = {"observation": name, "value": value, "sentence": sentence}
-    return found | {"source": source} if source else found
-
-
-def _frame(file: Any, frame: Any) -> str:
-    return f"{file} frame {frame}"
-
-
-def _first(rows: pd.DataFrame) -> str:
-    """Return the source of the first row of connections or stalls."""
-    return _frame(rows["file"].iloc[0], rows["frame"].iloc[0]) if len(rows) else ""
 
 
 def _oversize_lost(path: Path) -> dict[str, Any]:
@@ -151,37 +104,37 @@ def _oversize_lost(path: Path) -> dict[str, Any]:
     if row.inferred:
         gap, count = path.stuck["gap"].max(), path.stuck["stream"].nunique()
         sentence = (
-            f"Data that was sent never came by here, on {_number(count, 'connection')}: up to {gap} bytes "
+            f"Data that was sent never came by here, on {number(count, 'connection')}: up to {gap} bytes "
             f"are missing in front of what did come. The MSS allows packets of {row.full_size} bytes."
         )
-        return _seen("oversize_lost", True, sentence, _first(path.stuck))
+        return seen("oversize_lost", True, sentence, first(path.stuck))
     lost = sizes[(sizes["ip_len"] >= row.lost) & (sizes["lost"] > 0)].sort_values("first_lost")
     times, count = lost["times_lost"].max(), lost["stream"].nunique()
     sentence = (
-        f"Packets of {_range(lost['ip_len'])} bytes were sent in vain, one and the same segment up to "
-        f"{times} times, on {_number(count, 'connection')}."
+        f"Packets of {spread(lost['ip_len'])} bytes were sent in vain, one and the same segment up to "
+        f"{times} times, on {number(count, 'connection')}."
     )
-    return _seen("oversize_lost", True, sentence, _frame(lost["file"].iloc[0], lost["frame_lost"].iloc[0]))
+    return seen("oversize_lost", True, sentence, frame(lost["file"].iloc[0], lost["frame_lost"].iloc[0]))
 
 
 def _smaller_pass(path: Path) -> dict[str, Any]:
     row, sizes = path.row, path.of("sizes")
     small = sizes[(sizes["delivered"] > 0) & ~(sizes["ip_len"] >= row.lost).fillna(False)]
     if small.empty:
-        return _seen("smaller_pass", False, "No data packet is known to have been delivered.")
+        return seen("smaller_pass", False, "No data packet is known to have been delivered.")
     largest = small.sort_values("ip_len").iloc[-1]
     sentence = f"Packets of up to {largest['ip_len']} bytes were delivered on the same path."
-    return _seen("smaller_pass", True, sentence, _frame(largest["file"], largest["frame_delivered"]))
+    return seen("smaller_pass", True, sentence, frame(largest["file"], largest["frame_delivered"]))
 
 
 def _oversize_delivered(path: Path) -> dict[str, Any]:
     row = path.row
     if not row.delivered_above:
-        return _seen("oversize_delivered", False, _never_delivered(row))
+        return seen("oversize_delivered", False, _never_delivered(row))
     sizes = path.of("sizes")
     large = sizes[(sizes["ip_len"] >= row.lost) & (sizes["delivered"] > 0)].iloc[0]
     sentence = f"{row.delivered_above} packets of {row.lost} bytes or more were delivered meanwhile."
-    return _seen("oversize_delivered", True, sentence, _frame(large["file"], large["frame_delivered"]))
+    return seen("oversize_delivered", True, sentence, frame(large["file"], large["frame_delivered"]))
 
 
 def _never_delivered(row: Any) -> str:
@@ -193,22 +146,22 @@ def _never_delivered(row: Any) -> str:
 
 def _fragmentable(path: Path) -> dict[str, Any]:
     if ":" in path.row.client:
-        return _seen("fragmentable", False, "IPv6: no router fragments on the way (RFC 8200 5).")
+        return seen("fragmentable", False, "IPv6: no router fragments on the way (RFC 8200 5).")
     if pd.isna(path.row.df):
-        return _seen(
+        return seen(
             "fragmentable", pd.NA, "Whether the lost packets had DF set: they are not in the capture."
         )
     sentence = "The lost packets had DF set." if path.row.df else "The lost packets did not have DF set."
-    return _seen("fragmentable", not path.row.df, sentence)
+    return seen("fragmentable", not path.row.df, sentence)
 
 
 def _window_closed(path: Path) -> dict[str, Any]:
     window = path.stuck["window"].dropna()
     if window.empty:
-        return _seen("window_closed", pd.NA, "The receiver's window is not in the capture.")
+        return seen("window_closed", pd.NA, "The receiver's window is not in the capture.")
     closed = bool((window < path.row.lost).all())
     sentence = f"The receiver's window stayed open ({window.min()} bytes at the least)."
-    return _seen("window_closed", closed, "The receiver's window had no room for it." if closed else sentence)
+    return seen("window_closed", closed, "The receiver's window had no room for it." if closed else sentence)
 
 
 def _acknowledged(path: Path) -> dict[str, Any]:
@@ -219,17 +172,17 @@ def _acknowledged(path: Path) -> dict[str, Any]:
         if bytes_
         else "In the end all was acknowledged."
     )
-    return _seen("acknowledged", not bytes_, sentence, _first(stuck))
+    return seen("acknowledged", not bytes_, sentence, first(stuck))
 
 
 def _same_size_repeats(path: Path) -> dict[str, Any]:
     repeated = path.stuck[path.stuck["repeats"] >= TIMES]
     if repeated.empty:
         sentence = "Repeats of the lost packets: they are not in the capture."
-        return _seen("same_size_repeats", pd.NA if path.row.inferred else False, sentence)
+        return seen("same_size_repeats", pd.NA if path.row.inferred else False, sentence)
     backoff = repeated["backoff"].median()
     if pd.isna(backoff):
-        return _seen(
+        return seen(
             "same_size_repeats", pd.NA, "How far the repeats are apart: their time stamps are the same."
         )
     worst = repeated.sort_values("repeats").iloc[-1]
@@ -238,7 +191,7 @@ def _same_size_repeats(path: Path) -> dict[str, Any]:
         f"{worst['last_interval']:.3g} s apart: retransmission timeouts, each {backoff:.1f} times the last."
     )
     growing = EXPONENTIAL[0] <= backoff <= EXPONENTIAL[1]
-    return _seen("same_size_repeats", growing, sentence, _frame(worst["file"], worst["frame"]))
+    return seen("same_size_repeats", growing, sentence, frame(worst["file"], worst["frame"]))
 
 
 def _smaller_repeat_passed(path: Path) -> dict[str, Any]:
@@ -247,21 +200,21 @@ def _smaller_repeat_passed(path: Path) -> dict[str, Any]:
         (stuck["ended_by"] == "acknowledgment") & (stuck["smallest_repeat_ip_len"] < path.row.lost)
     ]
     if shrunk.empty:
-        return _seen("smaller_repeat_passed", False, "The bytes were never repeated in a smaller packet.")
+        return seen("smaller_repeat_passed", False, "The bytes were never repeated in a smaller packet.")
     size = shrunk["smallest_repeat_ip_len"].iloc[0]
     sentence = f"The same bytes in a packet of {size} bytes were acknowledged at once."
-    return _seen("smaller_repeat_passed", True, sentence, _first(shrunk))
+    return seen("smaller_repeat_passed", True, sentence, first(shrunk))
 
 
 def _too_big_ignored(path: Path) -> dict[str, Any]:
     row, lost = path.row, _lost_after_too_big(path)
     sentence = (
-        f"{_number(row.too_big, 'ICMP too-big message')} reached the capture, naming an MTU of "
+        f"{number(row.too_big, 'ICMP too-big message')} reached the capture, naming an MTU of "
         f"{row.next_hop_mtu}, and packets of {row.lost} bytes were sent all the same."
     )
     if lost.empty:
-        return _seen("too_big_ignored", False, "No ICMP too-big message was ignored.")
-    return _seen("too_big_ignored", True, sentence, _frame(lost["file"].iloc[0], lost["frame_lost"].iloc[0]))
+        return seen("too_big_ignored", False, "No ICMP too-big message was ignored.")
+    return seen("too_big_ignored", True, sentence, frame(lost["file"].iloc[0], lost["frame_lost"].iloc[0]))
 
 
 def _too_big_effective(path: Path) -> dict[str, Any]:
@@ -271,7 +224,7 @@ def _too_big_effective(path: Path) -> dict[str, Any]:
         if took
         else "No ICMP too-big message took effect."
     )
-    return _seen("too_big_effective", took, sentence)
+    return seen("too_big_effective", took, sentence)
 
 
 def _lost_after_too_big(path: Path) -> pd.DataFrame:
@@ -285,15 +238,15 @@ def _lost_after_too_big(path: Path) -> pd.DataFrame:
 def _too_big_missing(path: Path) -> dict[str, Any]:
     row = path.row
     if row.too_big:
-        return _seen("too_big_missing", False, "ICMP too-big messages are in the capture.")
+        return seen("too_big_missing", False, "ICMP too-big messages are in the capture.")
     if not _icmp_visible(path):
         sentence = (
             "Whether ICMP too-big messages came back: the capture holds no ICMP at all, its filter may leave "
             "them out."
         )
-        return _seen("too_big_missing", pd.NA, sentence)
+        return seen("too_big_missing", pd.NA, sentence)
     sentence = "No ICMP too-big message came back, though the capture holds ICMP or lets it pass."
-    return _seen("too_big_missing", True, sentence)
+    return seen("too_big_missing", True, sentence)
 
 
 def _icmp_visible(path: Path) -> bool:
@@ -315,12 +268,12 @@ def _tail_passed(path: Path) -> dict[str, Any]:
     passed = path.stuck[path.stuck["passed"] > 0]
     count = int(passed["passed"].sum())
     sentence = (
-        f"On {_number(passed['stream'].nunique(), 'stuck connection')} "
-        f"{_number(count, 'smaller packet')} behind the lost ones arrived."
+        f"On {number(passed['stream'].nunique(), 'stuck connection')} "
+        f"{number(count, 'smaller packet')} behind the lost ones arrived."
         if count
         else "No smaller packet behind the lost ones is known to have arrived."
     )
-    return _seen("tail_passed", bool(count), sentence, _first(passed))
+    return seen("tail_passed", bool(count), sentence, first(passed))
 
 
 def _smaller_lost(path: Path) -> dict[str, Any]:
@@ -331,15 +284,13 @@ def _smaller_lost(path: Path) -> dict[str, Any]:
     lost = known[small.fillna(False) | deaf[known.index]]
     passed = known[known["passed"] > 0]
     if known.empty:
-        return _seen(
-            "smaller_lost", pd.NA, "Whether smaller packets behind the lost ones died: without SACK."
-        )
+        return seen("smaller_lost", pd.NA, "Whether smaller packets behind the lost ones died: without SACK.")
     sentence = (
-        f"On {_number(lost['stream'].nunique(), 'stuck connection')} smaller packets, too, never arrived."
+        f"On {number(lost['stream'].nunique(), 'stuck connection')} smaller packets, too, never arrived."
         if len(lost) > len(passed)
         else "Smaller packets behind the lost ones were not lost."
     )
-    return _seen("smaller_lost", len(lost) > len(passed), sentence, _first(lost))
+    return seen("smaller_lost", len(lost) > len(passed), sentence, first(lost))
 
 
 def _silent(path: Path) -> dict[str, Any]:
@@ -347,29 +298,29 @@ def _silent(path: Path) -> dict[str, Any]:
     begun = path.connections.loc[path.connections["handshake"] == "complete", "stream"]
     known = path.stuck[path.stuck["stream"].isin(begun) & ~path.stuck["missing"].fillna(False).astype(bool)]
     if known.empty:
-        return _seen("silent", pd.NA, "Whether the other side reacted when the connections came to a halt.")
+        return seen("silent", pd.NA, "Whether the other side reacted when the connections came to a halt.")
     quiet = known[(known["peer_packets"] == 0) & (known["passed"] == 0)]
     silent = 2 * len(quiet) > len(known)
     sentence = (
-        f"On {_number(len(quiet), 'stuck connection')} nothing at all came back any more."
+        f"On {number(len(quiet), 'stuck connection')} nothing at all came back any more."
         if silent
         else "The other side still answered on connections that stand still."
     )
-    return _seen("silent", silent, sentence, _first(quiet if silent else known))
+    return seen("silent", silent, sentence, first(quiet if silent else known))
 
 
 def _unscaled_window(path: Path) -> dict[str, Any]:
     sizes, direction = path.of("sizes"), path.row.direction
     scale = path.connections["window_scale_server" if direction == "forward" else "window_scale_client"]
     if not (scale > 0).any():
-        return _seen("unscaled_window", False, "The receiver's window is not known to be scaled.")
+        return seen("unscaled_window", False, "The receiver's window is not known to be scaled.")
     within, beyond = sizes["lost_within_window"].sum(), sizes["delivered_beyond_window"].sum()
     sentence = (
-        f"{_number(beyond, 'packet')} beyond the unscaled window arrived, {within} within were lost."
+        f"{number(beyond, 'packet')} beyond the unscaled window arrived, {within} within were lost."
         if within or beyond
         else "What was lost ends beyond the receiver's window taken without its scale, what arrived does not."
     )
-    return _seen("unscaled_window", not within and not beyond, sentence)
+    return seen("unscaled_window", not within and not beyond, sentence)
 
 
 def _size_decides(path: Path) -> dict[str, Any]:
@@ -378,7 +329,7 @@ def _size_decides(path: Path) -> dict[str, Any]:
     passed, failed = (tried[tried["outcome"].isin(o)] for o in (["delivered"], ["deferred", "failed"]))
     failed = failed[failed["phase"].isin(IN_DATA)]
     if len(failed) < 2 or passed.empty:
-        return _seen("size_decides", pd.NA, "Message sizes that passed and failed: the log holds too few.")
+        return seen("size_decides", pd.NA, "Message sizes that passed and failed: the log holds too few.")
     largest, smallest = passed["size"].max(), failed["size"].min()
     sentence = (
         f"To {path.row.server}, all messages of {smallest} bytes or more failed, all up to {largest} passed."
@@ -386,7 +337,7 @@ def _size_decides(path: Path) -> dict[str, Any]:
         else f"To {path.row.server}, a message of {largest} bytes passed and one of {smallest} failed."
     )
     first = failed.iloc[0]
-    return _seen("size_decides", largest < smallest, sentence, f"{first['file']} line {first['line']}")
+    return seen("size_decides", largest < smallest, sentence, f"{first['file']} line {first['line']}")
 
 
 def _other_peer_takes_size(path: Path) -> dict[str, Any]:
@@ -396,13 +347,13 @@ def _other_peer_takes_size(path: Path) -> dict[str, Any]:
     others = every[same & (every[ours] == getattr(row, ours)) & (every[theirs] != getattr(row, theirs))]
     takes = others[(others["delivered"] >= row.lost).fillna(False)]
     if takes.empty:
-        return _seen(
+        return seen(
             "other_peer_takes_size", False if len(others) else pd.NA, "No other peer to compare with."
         )
     sentence = (
         f"{takes[theirs].iloc[0]} takes packets of {takes['delivered'].iloc[0]} bytes from the same host."
     )
-    return _seen("other_peer_takes_size", True, sentence)
+    return seen("other_peer_takes_size", True, sentence)
 
 
 def _reply_repeated(path: Path) -> dict[str, Any]:
@@ -413,7 +364,7 @@ def _reply_repeated(path: Path) -> dict[str, Any]:
         if len(repeated)
         else "The other side did not repeat its last reply just once or twice."
     )
-    return _seen("reply_repeated", bool(len(repeated)), sentence, _first(repeated))
+    return seen("reply_repeated", bool(len(repeated)), sentence, first(repeated))
 
 
 def _several_messages(path: Path) -> dict[str, Any]:
@@ -425,9 +376,9 @@ def _several_messages(path: Path) -> dict[str, Any]:
     ids = set(held["message_id"].dropna()) | set(tried["message_id"].dropna())
     count = len(ids) or path.stuck["outstanding"].nunique()
     sentence = (
-        f"{_number(len(streams), 'connection')} with {_number(count, 'message')} stand still in the same way."
+        f"{number(len(streams), 'connection')} with {number(count, 'message')} stand still in the same way."
     )
-    return _seen("several_messages", count > 1, sentence, _first(path.stuck))
+    return seen("several_messages", count > 1, sentence, first(path.stuck))
 
 
 _ABOUT_LOSS = (
@@ -439,14 +390,21 @@ _ABOUT_LOSS = (
 )
 
 
+def _oversize_only(values: dict[str, Any]) -> dict[str, Any]:
+    """Sum up whether just what is above a size is lost."""
+    against = ("oversize_delivered", "smaller_lost", "silent", "unscaled_window")
+    only = values["smaller_pass"] is True and not any(values[name] is True for name in against)
+    return seen("oversize_only", only, "Packets above a size are lost, and no others.")
+
+
 def _connection_observations(path: Path) -> Iterator[dict[str, Any]]:
     for stall in path.stuck.drop_duplicates("stream").itertuples(index=False):
         sentence = (
             f"From {stall.start:%F %T} UTC on, {stall.outstanding} bytes stayed unacknowledged for "
             f"{stall.duration:.0f} s."
         )
-        seen = _seen("stalled_oversize", True, sentence, _frame(stall.file, stall.frame))
-        yield seen | {"stream": stall.stream}
+        row = seen("stalled_oversize", True, sentence, frame(stall.file, stall.frame))
+        yield row | {"stream": stall.stream}
 
 
 def _message_observations(path: Path) -> Iterator[dict[str, Any]]:
@@ -457,8 +415,8 @@ def _message_observations(path: Path) -> Iterator[dict[str, Any]]:
         attempt: Any
         for attempt in attempts.itertuples(index=False):
             sentence = f"Failed at {attempt.end:%F %T} UTC ({attempt.error}, {attempt.phase})."
-            seen = _seen(name, True, sentence, f"{attempt.file} line {attempt.line}")
-            yield seen | {"stream": attempt.stream, "message_id": attempt.message_id}
+            row = seen(name, True, sentence, f"{attempt.file} line {attempt.line}")
+            yield row | {"stream": attempt.stream, "message_id": attempt.message_id}
 
 
 def _alike(path: Path, failed: pd.DataFrame, stuck: pd.DataFrame) -> pd.DataFrame:
@@ -477,12 +435,3 @@ def _alike(path: Path, failed: pd.DataFrame, stuck: pd.DataFrame) -> pd.DataFram
     unseen = failed["stream"].isna() & large
     others = (open_.fillna(False) | unseen.fillna(False)) & failed["phase"].isin(IN_DATA)
     return failed[others & ~failed.index.isin(stuck.index)]
-
-
-def _number(count: Any, noun: str) -> str:
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
-
-
-def _range(values: pd.Series) -> str:
-    low, high = values.min(), values.max()
-    return f"{low}" if low == high else f"{low} to {high}"

@@ -1,0 +1,181 @@
+"""Failures against size and content: who explains whom, by exact tests; and the bytes that all failing share.
+
+One message counts once, however often it was tried. Pure functions of plain tables.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from math import comb
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+MOST_BYTES = 1 << 23  # of messages searched for a common pattern
+LONGEST_PATTERN = 64  # octets
+SURE = 0.05  # probability of a coincidence that is still believed
+_FACTOR = np.uint64(0x9E3779B97F4A7C15)  # odd, so that no byte is lost in the product
+
+
+class Pattern(NamedTuple):
+    """Bytes that are in all failing messages and in none of the passing."""
+
+    octets: bytes
+    coincidence: float  # how many such patterns chance alone would give; small is sure
+    others: int  # patterns of this length that tell them apart as well
+
+
+def explain(messages: pd.DataFrame, features: Iterable[str]) -> pd.DataFrame:
+    """Say for each feature how well it tells failing messages from passing ones.
+
+    A feature is a number that fails above some limit: size, longest line, count of binary zeros. The limit
+    that is chosen misjudges the fewest messages; Fisher's exact test, one-sided, is corrected for the number
+    of features and limits that were tried (Bonferroni).
+
+    Parameters
+    ----------
+    messages : DataFrame
+        One row for each message: ``failed`` (bool) and a column for each feature, ``<NA>`` where unknown.
+    features
+        Names of these columns.
+
+    Returns
+    -------
+    DataFrame
+        One row for each feature, best first: ``feature``, ``low`` (largest value that passed below the
+        limit) and ``high`` (smallest that failed above it; the limit lies between), ``failed_above``,
+        ``failed_below``, ``passed_above``, ``passed_below`` (messages), ``separates`` (no message is on the
+        wrong side), ``p`` (probability that chance does as well).
+    """
+    rows = [row for name in features if (row := _limit(name, messages[name], messages["failed"]))]
+    found = pd.DataFrame(rows, columns=_COLUMNS)
+    found["p"] = (found["p"] * len(found)).clip(upper=1.0)
+    return found.sort_values(["separates", "p"], ascending=[False, True], ignore_index=True)
+
+
+_COUNTS = ("failed_above", "failed_below", "passed_above", "passed_below")
+_COLUMNS = ["feature", "low", "high", *_COUNTS, "separates", "p"]
+
+
+def _limit(name: str, values: pd.Series, failed: pd.Series) -> dict[str, Any] | None:
+    """Choose the limit of one feature; None if nothing failed, nothing passed, or all have one value."""
+    from scipy.stats import fisher_exact
+
+    known = values.notna()
+    number, bad = values[known].to_numpy(float), failed[known].to_numpy(bool)
+    edges = np.unique(number)
+    if len(edges) < 2 or bad.all() or not bad.any():
+        return None
+    above = number[None, :] > edges[:-1, None]
+    wrong = (above != bad[None, :]).sum(axis=1)
+    best = int(wrong.argmin())
+    over = above[best]
+    counts = [int(np.sum(x & y)) for x, y in ((bad, over), (bad, ~over), (~bad, over), (~bad, ~over))]
+    p = fisher_exact([counts[:2], counts[2:]], alternative="greater").pvalue
+    low, high = number[~bad & ~over], number[bad & over]
+    return {
+        "feature": name,
+        "low": low.max() if len(low) else pd.NA,
+        "high": high.min() if len(high) else pd.NA,
+        **dict(zip(_COUNTS, counts, strict=True)),
+        "separates": wrong[best] == 0,
+        "p": min(1.0, float(p) * (len(edges) - 1)),
+    }
+
+
+def given(messages: pd.DataFrame, feature: str, other: str) -> bool:
+    """Say whether a feature still tells failing from passing among messages that another does not tell apart.
+
+    So of two features that go together the one that explains is found: messages that hold binary zeros may
+    all be long, yet long ones without zeros pass.
+
+    Parameters
+    ----------
+    messages : DataFrame
+        As for `explain`.
+    feature, other
+        Names of two features.
+    """
+    limit = _limit(other, messages[other], messages["failed"])
+    if limit is None:
+        return True
+    over = (messages[other] >= limit["high"]).fillna(False)
+    for part in (messages[over], messages[~over]):
+        left = _limit(feature, part[feature], part["failed"])
+        if left is not None and left["separates"]:
+            return True
+    return False
+
+
+def loss_interval(lost: int, sent: int, confidence: float = 0.95) -> tuple[float, float]:
+    """Return the exact (Clopper-Pearson) interval of a share.
+
+    Parameters
+    ----------
+    lost, sent
+        Counts.
+    confidence
+        Probability that the interval holds the true share.
+    """
+    from scipy.stats import binomtest
+
+    interval = binomtest(lost, sent).proportion_ci(confidence, method="exact")
+    return float(interval.low), float(interval.high)
+
+
+def pattern(failing: Sequence[bytes], passing: Sequence[bytes]) -> Pattern | None:
+    """Find the shortest bytes that are in all failing messages, in none of the passing, and no coincidence.
+
+    Where none are sure, the surest.
+
+    Parameters
+    ----------
+    failing, passing
+        Messages, or the segments that died and those that arrived.
+
+    Returns
+    -------
+    Pattern or None
+        None if there is none of up to 64 octets, or if there is too much to search.
+    """
+    every = [*failing, *passing]
+    if not failing or not passing or sum(map(len, every)) > MOST_BYTES:
+        return None
+    octets = [np.frombuffer(each, np.uint8) for each in every]
+    chance, best = 1 / comb(len(every), len(failing)), None
+    for length in range(1, min(LONGEST_PATTERN, min(map(len, failing))) + 1):
+        grams = [np.unique(_hashes(one, length)) for one in octets]
+        common = _common(grams[: len(failing)])
+        apart = np.setdiff1d(common, np.concatenate(grams[len(failing) :]))
+        if len(apart):
+            at = int(np.isin(_hashes(octets[0], length), apart).argmax())
+            coincidence = chance * _tried(grams, len(failing))
+            found = Pattern(failing[0][at : at + length], coincidence, len(apart) - 1)
+            best = found if best is None or coincidence < best.coincidence else best
+            if coincidence <= SURE:
+                break
+    return best
+
+
+def _hashes(octets: np.ndarray, length: int) -> np.ndarray:
+    """Return a hash of each substring of a length, in order."""
+    count = len(octets) - length + 1
+    hashes = np.zeros(max(count, 0), np.uint64)
+    for at in range(length if count > 0 else 0):
+        hashes = (hashes ^ (octets[at : at + count] + np.uint64(1))) * _FACTOR
+        hashes ^= hashes >> np.uint64(29)
+    return hashes
+
+
+def _common(grams: Sequence[np.ndarray]) -> np.ndarray:
+    common = min(grams, key=len)
+    for each in grams:
+        common = np.intersect1d(common, each, assume_unique=True)
+    return common
+
+
+def _tried(grams: Sequence[np.ndarray], failing: int) -> int:
+    """Count the substrings that are in as many messages as failed: so many could have been a coincidence."""
+    _, counts = np.unique(np.concatenate(grams), return_counts=True)
+    return int((counts == failing).sum())

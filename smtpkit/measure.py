@@ -1,0 +1,258 @@
+"""Measures a message while it passes by, block by block, from a file or from the wire.
+
+Nothing of it is kept but counters, the head in which its ids stand, and an outline of its MIME parts.
+"""
+
+from __future__ import annotations
+
+import re
+from email.message import Message
+from email.parser import BytesParser
+from typing import Any
+
+import numpy as np
+
+from smtpkit import tables
+
+LONGEST_HEAD = 1 << 16  # octets of the header in which ids are looked for
+LIMITS = (998, 1000, 1024)  # RFC 5322 2.1.1; RFC 5321 4.5.3.1.6, its CRLF not counted; what some servers take
+_MOST_PARTS, _OUTLINE, _OUTLINE_LINE = 100, 1 << 15, 998  # bounds on what is kept for the MIME structure
+_HIGH = bytes(range(128, 256))
+_BLANK = re.compile(rb"(?:^|\n)\r?\n")
+_RECEIVED = re.compile(
+    rf"^Received:(?:[^\n]|\n(?=[ \t]))*?\sid ({tables.MESSAGE_ID})(?=[\s;])".encode(),
+    re.IGNORECASE | re.MULTILINE,
+)
+_MESSAGE_ID = re.compile(rb"^Message-ID:\s*<([^<>\s]{1,998})>", re.IGNORECASE | re.MULTILINE)
+
+
+class Measure:
+    """Counters of one message.
+
+    Parameters
+    ----------
+    stuffed
+        The octets come from after DATA, where a dot at the start of a line is doubled (RFC 5321 4.5.2).
+        It counts in `size`, not in the length of its line.
+    """
+
+    def __init__(self, *, stuffed: bool = False) -> None:
+        self.stuffed = stuffed
+        self.size = self.nuls = self.eight_bit = self.cr = self.lf = self.crlf = 0
+        self.first_nul: int | None = None
+        self.last = b""  # the last five octets
+        self.lines = self.dot_lines = 0
+        self.unended = 0  # octets of the last line, if it has no end yet
+        self.unended_head = b""
+        self.header_lines: int | None = None  # number of the empty line behind the header
+        self.longest = self.longest_number = 0
+        self.above = dict.fromkeys(LIMITS, 0)
+        self.run, self.run_octet, self._running = 0, 0, (-1, 0)
+        self.head = bytearray()
+        self._head_open = True
+        self._outline = _Outline()
+
+    def feed(self, block: bytes) -> None:
+        """Take the next octets."""
+        if not block:
+            return
+        if self._head_open:
+            self._keep_head(block)
+        self._count(block)
+        self._split(block)
+        self._runs(block)
+        self.size += len(block)
+        self.last = (self.last + block[-5:])[-5:]
+
+    def gap(self) -> None:
+        """Take note that octets are missing here: the line that they cut has no length, the header no end."""
+        self.unended, self.unended_head = 0, b""
+        self._head_open, self._running = False, (-1, 0)
+
+    def _keep_head(self, block: bytes) -> None:
+        start = max(len(self.head) - 2, 0)
+        self.head += block[: LONGEST_HEAD - len(self.head)]
+        blank = _BLANK.search(self.head, start)
+        if blank:
+            del self.head[blank.end() :]
+        self._head_open = not blank and len(self.head) < LONGEST_HEAD
+
+    def _count(self, block: bytes) -> None:
+        if nuls := block.count(b"\0"):
+            if self.first_nul is None:
+                self.first_nul = self.size + block.index(b"\0")
+            self.nuls += nuls
+        if not block.isascii():
+            self.eight_bit += len(block) - len(block.translate(None, _HIGH))
+        self.cr += block.count(b"\r")
+        self.lf += block.count(b"\n")
+        self.crlf += block.count(b"\r\n") + (self.last[-1:] == b"\r" and block[:1] == b"\n")
+
+    def _split(self, block: bytes) -> None:
+        """Count lines; LF ends one, with CR before it or without."""
+        *ended, rest = block.split(b"\n")
+        if ended:
+            first = self._ended(ended[0])
+            ended[0] = self.unended_head + ended[0] if self.unended else ended[0]
+            if self._nothing_new(block, ended):
+                self._lengths([first - (ended[0][:1] == b"." and self._dot())], self.lines)
+            else:
+                self._look_at(ended, first)
+            self.lines += len(ended)
+            self.unended, self.unended_head = 0, b""
+        self.unended += len(rest)
+        self.unended_head = (self.unended_head + rest[:_OUTLINE_LINE])[:_OUTLINE_LINE]
+
+    def _nothing_new(self, block: bytes, ended: list[bytes]) -> bool:
+        """Say whether all but the first line may be passed over: most blocks are of that kind."""
+        if self.header_lines is None or b"\n." in block or self._outline.wants(block, ended[0]):
+            return False
+        # Where each LF has its CR, that is one octet less.
+        longest = max(map(len, ended)) - (block.count(b"\r\n") == len(ended))
+        return longest <= min(self.longest, LIMITS[0])
+
+    def _look_at(self, ended: list[bytes], first: int) -> None:
+        lengths = [first, *(len(line) - line.endswith(b"\r") for line in ended[1:])]
+        for at, line in enumerate(ended):
+            if line.startswith(b"."):
+                lengths[at] -= self._dot()
+        self._lengths(lengths, self.lines)
+        self._outline.take(ended)
+
+    def _ended(self, first: bytes) -> int:
+        """Return the length of the line that began in an earlier block."""
+        before = first[-1:] or (self.last[-1:] if self.unended else b"")
+        return self.unended + len(first) - (before == b"\r")
+
+    def _dot(self) -> bool:
+        self.dot_lines += 1
+        return self.stuffed
+
+    def _lengths(self, lengths: list[int], before: int) -> None:
+        longest = max(lengths)
+        if longest > self.longest or not self.longest_number:
+            self.longest, self.longest_number = longest, before + 1 + lengths.index(longest)
+        if longest > LIMITS[0]:
+            for limit in LIMITS:
+                self.above[limit] += sum(length > limit for length in lengths)
+        if self.header_lines is None and 0 in lengths:
+            self.header_lines = before + 1 + lengths.index(0)
+
+    def _runs(self, block: bytes) -> None:
+        """Find the longest run of one octet, also over the edges of blocks."""
+        octets = np.frombuffer(block, np.uint8)
+        ends = np.append(np.flatnonzero(octets[1:] != octets[:-1]), len(octets) - 1)
+        lengths = np.diff(ends, prepend=-1)
+        octet, length = self._running
+        if octets[0] == octet:
+            lengths[0] += length
+        longest = int(lengths.argmax())
+        if lengths[longest] > self.run:
+            self.run, self.run_octet = int(lengths[longest]), int(octets[ends[longest]])
+        self._running = int(octets[-1]), int(lengths[-1])
+
+    def finish(self) -> None:
+        """Take the end of the message: its last line may lack an end."""
+        if self.unended:
+            dot = self.unended_head.startswith(b".") and self._dot()
+            self._lengths([self.unended - dot], self.lines)
+            self._outline.take([self.unended_head])
+            self.lines += 1
+
+    def seen(self) -> dict[str, Any]:
+        """Return what was counted so far, in the terms of `transactions`."""
+        return {
+            "nul_count": self.nuls,
+            "first_nul": self.first_nul,
+            "longest_line": self.longest,
+            "eight_bit": self.eight_bit,
+            "bare_lf": self.lf - self.crlf,
+            "bare_cr": self.cr - self.crlf,
+            "ends_with": self.last.hex() or None,
+        }
+
+    def row(self) -> dict[str, Any]:
+        """Return the message's row of `content`, once it is finished; files are the caller's business."""
+        body = self.header_lines is not None and self.longest_number > self.header_lines
+        stuffing = self.dot_lines if self.stuffed else 0
+        octets = self.size - self.lf - self.crlf
+        # A file whose lines all end in LF is none with bare LF: so it is stored, and sent with CRLF.
+        bare_lf = self.lf - self.crlf if self.crlf or self.stuffed else 0
+        return self.seen() | {
+            "bare_lf": bare_lf,
+            "size": self.size - stuffing,
+            "data_size": octets - stuffing + 2 * self.lines + self.dot_lines,
+            "nul_last": self._text_end() == b"\0",
+            "lines": self.lines,
+            "longest_line_number": self.longest_number or None,
+            "longest_line_in": ("body" if body else "header") if self.lines else None,
+            **{f"lines_above_{limit}": count for limit, count in self.above.items()},
+            "dot_lines": self.dot_lines,
+            "longest_run": self.run,
+            "longest_run_octet": f"{self.run_octet:02x}" if self.run else None,
+            "mime": self._outline.structure(),
+            "message_id": received_id(self.header()),
+            "header_message_id": header_id(self.header()),
+        }
+
+    def header(self) -> bytes:
+        """Return the header, or as much of it as is kept."""
+        return bytes(self.head)
+
+    def _text_end(self) -> bytes:
+        """Return the last octet of the last line."""
+        end = b"\r\n" if self.last.endswith(b"\r\n") else b"\n"
+        return self.last.removesuffix(end)[-1:]
+
+
+def received_id(header: bytes) -> str | None:
+    """Return Exim's id by the topmost Received field that has one."""
+    found = _RECEIVED.search(header)
+    return found[1].decode() if found else None
+
+
+def header_id(header: bytes) -> str | None:
+    """Return the Message-ID without its angle brackets (RFC 5322 3.6.4)."""
+    found = _MESSAGE_ID.search(header)
+    return found[1].decode("utf-8", "backslashreplace") if found else None
+
+
+class _Outline:
+    """The header and what follows each delimiter line: enough for the structure, whatever the parts' size."""
+
+    def __init__(self) -> None:
+        self._kept: list[bytes] = []
+        self._size = self._parts = 0
+        self._wanted = True  # inside a header
+
+    def wants(self, block: bytes, first: bytes) -> bool:
+        """Say whether a block has a line to take; `first` is its first one with what came before."""
+        return self._wanted or b"\n--" in block or first.startswith(b"--")
+
+    def take(self, lines: list[bytes]) -> None:
+        """Take lines, keep those of a header."""
+        for line in lines:
+            if line.startswith(b"--"):
+                self._wanted = self._parts < _MOST_PARTS
+                self._parts += 1
+            if self._wanted and self._size < _OUTLINE:
+                kept = line[:_OUTLINE_LINE].rstrip(b"\r")
+                self._kept.append(kept)
+                self._size += len(kept) + 1
+                self._wanted = bool(kept)
+
+    def structure(self) -> str | None:
+        """Return the MIME structure (RFC 2046), as in ``multipart/mixed(text/plain, image/png base64)``."""
+        if not self._kept:
+            return None
+        try:
+            return _structure(BytesParser().parsebytes(b"\n".join(self._kept) + b"\n"))
+        except (ValueError, LookupError, TypeError, AttributeError):
+            return None  # the standard library stumbles over some parameters (RFC 2231) that make no sense
+
+
+def _structure(part: Message) -> str:
+    encoding = str(part.get("Content-Transfer-Encoding", "")).strip().lower()
+    name = f"{part.get_content_type()} {encoding}".strip()
+    parts = [one for one in part.get_payload() if isinstance(one, Message)] if part.is_multipart() else []
+    return f"{name}({', '.join(map(_structure, parts))})" if parts else name

@@ -1,0 +1,115 @@
+"""Which messages a group hit: what tells them from those that passed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pandas as pd
+
+from smtpkit import correlation
+from smtpkit.observations.groups import Group
+from smtpkit.observations.statement import number, seen
+
+_EXPLAINED = (
+    ("size_explains", ("data_size", "logged_size"), "a size"),
+    ("line_explains", ("longest_line",), "a longest line"),
+    ("nul_explains", ("nul_count", "nul_last"), "a count of binary zeros"),
+    ("split_explains", ("split",), "a number of cuts in the end of data"),
+)
+SHORTEST_LINES = 500  # octets; below no server has a limit (RFC 5321 4.5.3.1)
+
+
+def observe_messages(group: Group) -> Iterator[dict[str, Any]]:
+    """Yield what tells the failing messages of a group from the passing ones."""
+    for name, features, what in _EXPLAINED:
+        yield _explained(group, name, features, what)
+    yield from _pattern(group)
+    yield from _overlap(group)
+    yield from _outcomes(group)
+
+
+def _explained(group: Group, name: str, features: tuple[str, ...], what: str) -> dict[str, Any]:
+    messages = group.messages
+    row = next((group.limits[feature] for feature in features if feature in group.limits), None)
+    if row is None:
+        feature = next((each for each in features if messages[each].notna().all()), None)
+        compared = feature is not None and messages["failed"].nunique() == 2
+        sentence = f"No limit of {what} tells failing messages from passing ones."
+        return seen(name, False if compared else pd.NA, sentence)
+    rivals = [
+        other for other in group.limits if other != row.feature and _explains_away(group, other, row.feature)
+    ]
+    low, high = (None if pd.isna(value) else int(value) for value in (row.low, row.high))
+    sentence = (
+        f"All {row.failed_above} messages with {what} of {high} or more failed, all {row.passed_below} up to "
+        f"{low} passed."
+    )
+    return seen(name, not rivals, sentence, group.source, **_limit(name, row.feature, low, high))
+
+
+def _explains_away(group: Group, other: str, feature: str) -> bool:
+    """Say whether another feature that separates as well is the likelier one: the rarer in mail."""
+    rarity = {"nul_count": 0, "nul_last": 0, "split": 1, "longest_line": 2, "data_size": 3, "logged_size": 3}
+    return rarity[other] < rarity[feature]
+
+
+def _limit(name: str, feature: str, low: int | None, high: int | None) -> dict[str, Any]:
+    if name == "size_explains":
+        measure = "data" if feature == "data_size" else "S"
+        return {"size_low": low, "size_high": high, "size_measure": measure}
+    if name == "line_explains":
+        return {"line_limit_low": low, "line_limit_high": high}
+    return {"direction": "forward"} if name == "split_explains" else {}
+
+
+def _pattern(group: Group) -> Iterator[dict[str, Any]]:
+    """Look for bytes that all failing messages share and no passing one has."""
+    octets, messages = group.incident.octets, group.messages
+    failing, passing = (
+        [octets[name] for name in messages.loc[messages["failed"] == value, "message_id"] if name in octets]
+        for value in (True, False)
+    )
+    explained = {"nul_count", "nul_last", "split"} & set(group.limits)
+    if len(failing) < 2 or len(passing) < 2 or explained:
+        sentence = "Whether messages that fail share bytes that no other has: too few are at hand to compare."
+        other = "Binary zeros, or where the end of data is cut, tell failing messages from passing ones."
+        yield seen("pattern_explains", False if explained else pd.NA, other if explained else sentence)
+        return
+    found = correlation.pattern(failing, passing)
+    if found is None or found.coincidence > correlation.SURE:
+        yield seen(
+            "pattern_explains", False, "No bytes tell failing messages from passing ones.", group.source
+        )
+        return
+    sentence = (
+        f"All {len(failing)} messages that failed hold the bytes {found.octets.hex()}, none of the "
+        f"{len(passing)} that passed does; of chance one would expect {found.coincidence:.2g} such patterns."
+    )
+    figures = {"pattern_hex": found.octets.hex()}
+    yield seen("pattern_explains", True, sentence, group.source, **figures)
+    yield seen("pattern_sure", True, sentence, group.source)
+
+
+def _overlap(group: Group) -> Iterator[dict[str, Any]]:
+    messages = group.messages
+    sizes = messages["data_size"].fillna(messages["logged_size"])
+    failed, passed = sizes[messages["failed"]].dropna(), sizes[~messages["failed"]].dropna()
+    if failed.empty or passed.empty:
+        yield seen("sizes_overlap", pd.NA, "Sizes of messages that failed and passed: too few are known.")
+        return
+    sentence = f"A message of {passed.max():.0f} bytes passed, one of {failed.min():.0f} failed."
+    yield seen("sizes_overlap", bool(passed.max() > failed.min()), sentence, group.source)
+
+
+def _outcomes(group: Group) -> Iterator[dict[str, Any]]:
+    failed = int(group.messages["failed"].sum())
+    passed = len(group.messages) - failed
+    sentence = f"{number(failed, 'message')} failed at this point, {passed} passed."
+    yield seen("every_message", failed > 2 and not passed, sentence, group.source)
+    yield seen("other_messages_pass", passed > 0, sentence, group.source)
+    attempts = group.incident.attempts
+    others = attempts[(attempts["outcome"] == "delivered") & (attempts["peer"] != group.peer)]
+    count = others["peer"].nunique()
+    sentence = f"{number(count, 'other server')} took mail from the same host meanwhile."
+    yield seen("other_peers_pass", True if count else pd.NA, sentence)

@@ -1,0 +1,287 @@
+"""How the deliveries of a group ended: who closed, what was acknowledged, whether anything still passed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pandas as pd
+
+from smtpkit.incident import among
+from smtpkit.observations.groups import Group
+from smtpkit.observations.statement import most, number, seen
+
+A_WHILE = 1.0  # s; less is a matter of round trips
+A_MOMENT = pd.Timedelta(seconds=1)
+STEADY = 0.15  # relative spread of a time or a count that is called the same each time
+FIRST_FLIGHT = 16_000  # bytes; up to this nothing may have been acknowledged yet (RFC 6928)
+SMALL = 100  # bytes: keep-alives and bare acknowledgments
+LONGEST_LINE = 512  # octets of a command or reply, RFC 5321 4.5.3.1.4; more is message data
+
+_KEY = ["capture", "stream"]
+_ENDS = ["client", "client_port", "server", "server_port"]
+_MANNERS = {
+    "unreached": ("connect", "No TCP connection came about."),
+    "replied": ("reply", "The server refused with a reply of its own."),
+    "tls_broken": ("tls", "The TLS handshake ended early, and nothing of it was lost."),
+    "unacknowledged": ("stall", "Data that was sent was never acknowledged."),
+    "window_closed": ("window", "The server's window closed and stayed closed."),
+    "hung_up": ("close", "The connection was closed by the server, or in its name, without an answer."),
+    "unanswered": ("silence", "All that was sent was acknowledged, and the answer never came."),
+}
+# What an error of the log may have been on the wire.
+_MAY_BE = {
+    "timeout": ("unacknowledged", "window_closed", "unanswered"),
+    "close": ("unacknowledged", "hung_up"),
+    "unknown": tuple(_MANNERS),
+}
+
+
+def observe_ending(group: Group) -> Iterator[dict[str, Any]]:
+    """Yield what was seen of a group's end."""
+    yield from _manner(group)
+    for look in _OF_MANNER.get(group.manner, ()):
+        yield from look(group)
+
+
+def _manner(group: Group) -> Iterator[dict[str, Any]]:
+    open_ = () if group.failures["observed"].any() else _MAY_BE.get(group.manner, ())
+    count, figures = number(len(group.failures), "attempt"), _figures(group)
+    for name, (manner, sentence) in _MANNERS.items():
+        if name in open_:
+            yield seen(name, pd.NA, f"Whether this is so, the log alone cannot tell: {sentence}")
+        elif group.manner == manner:
+            yield seen(name, True, f"{sentence[:-1]} ({count}).", group.source, **figures)
+        else:
+            yield seen(name, False, _otherwise(group, sentence), group.source)
+    if not group.failures["observed"].any():
+        yield seen("failed_so", pd.NA, "", **figures)
+
+
+def _otherwise(group: Group, sentence: str) -> str:
+    _, is_ = next(
+        ((n, s) for n, (m, s) in _MANNERS.items() if m == group.manner), ("", "It failed otherwise.")
+    )
+    return is_
+
+
+def _figures(group: Group) -> dict[str, Any]:
+    """Return the numbers that sentences and commands want."""
+    phases = group.failures["phase"].dropna()
+    held, ends = group.transactions, group.connections
+    found = {
+        "phase": phases.mode().iloc[0] if len(phases) else None,
+        "port": int(ends["server_port"].mode().iloc[0]) if len(ends) else None,
+        "message": next(iter(group.failures["message_id"].dropna()), None),
+        "verb": held["verb"].dropna().mode().iloc[0] if held["verb"].notna().any() else None,
+    }
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def _unreached(group: Group) -> Iterator[dict[str, Any]]:
+    ends, errors = group.connections, group.attempts["error"]
+    refused = int((ends["handshake"] == "refused").sum()) or int((errors == "refused").sum())
+    unreachable = int(ends["unreachable_type"].notna().sum()) or int((errors == "unreachable").sum())
+    silent = ends[(ends["handshake"] == "unanswered") & ends["unreachable_type"].isna()]
+    way = "refused" if refused else "unreachable" if unreachable else "swallowed" if len(silent) else None
+    yield seen("refused", refused > 0, f"{number(refused, 'attempt')} met a RST.", group.source)
+    icmp = f"ICMP, or the system, says that the server cannot be reached ({number(unreachable, 'attempt')})."
+    yield seen("unreachable", unreachable > 0, icmp, group.source, way=way)
+    sentence = (
+        f"{number(int(silent['syns'].sum()), 'SYN')} on {number(len(silent), 'connection')} had no answer."
+    )
+    yield seen("syn_unanswered", len(silent) > 0 if len(ends) else pd.NA, sentence, group.source)
+
+
+def _replied(group: Group) -> Iterator[dict[str, Any]]:
+    codes = group.attempts["smtp_code"].dropna()
+    if codes.empty:
+        codes = group.of("sessions")["last_reply_code"].dropna()
+    if len(codes):
+        named = ", ".join(map(str, sorted(set(codes.astype(int)))))
+        yield seen(
+            "replied",
+            True,
+            f"The server's replies: {named}.",
+            group.source,
+            reply_code=int(codes.mode().iloc[0]),
+        )
+
+
+def _broken_tls(group: Group) -> Iterator[dict[str, Any]]:
+    sessions, ends = group.of("sessions"), group.connections
+    alerts = sessions.dropna(subset="tls_alert")
+    closed = int(((ends["closed_by"] == "server") & ~among(ends, alerts)).sum())
+    if len(alerts):
+        alert = int(alerts["tls_alert"].iloc[0])
+        sentence = f"The {alerts['tls_alert_by'].iloc[0]} ended it with TLS alert {alert}."
+        yield seen("tls_alert", True, sentence, group.source, tls_alert=alert)
+    sentence = f"The server closed {number(closed, 'handshake')} without an alert."
+    yield seen("tls_closed", closed > 0 if len(ends) else pd.NA, sentence, group.source)
+    clear = group.delivered["message_id"].isin(group.failures["message_id"].dropna())
+    sentence = f"{number(int(clear.sum()), 'message')} were delivered in clear afterwards."
+    yield seen("clear_text_passes", bool(clear.any()), sentence, group.source)
+
+
+def _hung_up(group: Group) -> Iterator[dict[str, Any]]:
+    yield from _forged(group)
+    ends, held = group.connections, group.transactions
+    after = most(_end_acknowledged(group))
+    dot = "The end of the data had been acknowledged when the connection was closed."
+    yield seen(
+        "end_acknowledged", after, dot if after is True else "It had not been acknowledged.", group.source
+    )
+    unknown = (group.failures["phase"] == "end of data").any()
+    yield seen(
+        "after_dot", after if len(held) else (pd.NA if unknown else False), dot, after_dot=after is True
+    )
+    waits = (ends["close_time"] - ends["last_new_forward"]).dt.total_seconds().dropna()
+    wait = float(waits.median()) if len(waits) else 0.0
+    steady = len(waits) > 2 and wait > A_WHILE and _steady(waits)
+    sentence = f"It was closed {wait:.1f} s after the last data, each time."
+    yield seen("constant_wait", bool(steady), sentence, group.source, seconds=round(wait, 1))
+    taken = ends["bytes_acknowledged_forward"].astype(float)
+    same = len(taken) > 2 and _steady(taken)
+    yield seen("same_place", bool(same), f"Each time after some {taken.mean():.0f} bytes.", group.source)
+
+
+def _end_acknowledged(group: Group) -> pd.Series:
+    """Say of each connection whether the end of the data was acknowledged.
+
+    Where the snap length hides the final dot, the log says that it was sent, and the sequence numbers that
+    all was acknowledged.
+    """
+    known = group.transactions.set_index(_KEY)["end_acknowledged"].astype("boolean")
+    ends = group.connections.set_index(_KEY)
+    whole = ends["bytes_acknowledged_forward"] >= ends["bytes_sent_forward"]
+    all_sent = group.failures[group.failures["phase"] == "end of data"].dropna(subset=_KEY)
+    sent = whole.index.isin(pd.MultiIndex.from_frame(all_sent[_KEY].astype("int64")))
+    return known.reindex(whole.index).fillna(
+        (whole & sent).astype("boolean").where(pd.Series(sent, whole.index))
+    )
+
+
+def _forged(group: Group) -> Iterator[dict[str, Any]]:
+    ends = group.connections
+    forged = ends[ends["reset_forged"].fillna(False).astype(bool)]
+    if forged.empty:
+        yield seen("reset_forged", most(ends["reset_forged"]), "No RST is unlike its host's other packets.")
+        return
+    row = forged.iloc[0]
+    sentence = (
+        f"{number(len(forged), 'RST')} bear the address of a host whose packets they are unlike "
+        f"(TTL {row['reset_ttl']} where the server's have {row['ttl_server']}): somebody on the "
+        f"way sent them."
+    )
+    yield seen("reset_forged", True, sentence, f"{row['file']} frame {row['reset_frame']}", reset_forged=True)
+
+
+def _unanswered(group: Group) -> Iterator[dict[str, Any]]:
+    held = group.transactions
+    after = most(_end_acknowledged(group))
+    sentence = "The end of the data was acknowledged, and no answer came."
+    yield seen("end_acknowledged", after, sentence, group.source)
+    late = int(held["reply_code"].notna().sum())
+    yield seen(
+        "late_answer", late > 0, f"{number(late, 'answer')} came when the client had given up.", group.source
+    )
+    waited = (
+        group.attempts["end"]
+        - group.attempts.merge(group.connections, on=_KEY, how="left").set_index(group.attempts.index)[
+            "last_new_forward"
+        ]
+    ).dt.total_seconds()
+    if waited.notna().any():
+        yield seen("unanswered", True, "", group.source, seconds=round(float(waited.median()), 1))
+
+
+def _closed_window(group: Group) -> Iterator[dict[str, Any]]:
+    waited = group.connections["zero_window_time_forward"].max()
+    sentence = f"The client waited up to {waited:.0f} s at a window of 0."
+    probed = bool(waited > A_WHILE) if not pd.isna(waited) else pd.NA
+    yield seen(
+        "probes_answered",
+        probed,
+        sentence,
+        group.source,
+        seconds=None if pd.isna(waited) else round(float(waited), 1),
+    )
+
+
+def _dead(group: Group) -> Iterator[dict[str, Any]]:
+    """Tell of the moment from which nothing passed, or at which somebody on the way ended the connection."""
+    ends = group.connections
+    forged = ends["reset_forged"].fillna(False).astype(bool)
+    known = ends["dead_packets_forward"].notna() | ends["dead_packets_reverse"].notna() | forged
+    died = _sizes_died(ends) | among(ends, _passed_before(group))
+    gone = ends[(ends["dead_from"].notna() & died) | forged]
+    if gone.empty:
+        yield seen("forgotten", False if known.any() else pd.NA, "Packets went on passing.", group.source)
+        return
+    several = 2 * len(gone.drop_duplicates(_ENDS)) > len(ends[known].drop_duplicates(_ENDS))
+    yield seen("forgotten", several, _of_dead(gone), group.source)
+    moment = gone["dead_from"].fillna(gone["close_time"])
+    pauses = gone["pause_start"] + pd.to_timedelta(gone["max_pause"], unit="s")
+    quiet = gone[((pauses - moment).abs() < A_MOMENT) & (gone["max_pause"] > A_WHILE)]
+    pause = float(quiet["max_pause"].min()) if len(quiet) else 0.0
+    sentence = f"Before that nobody had sent anything for {pause:.0f} s or more."
+    after = 2 * len(quiet) > len(gone)
+    yield seen("after_pause", after, sentence, group.source, **({"pause": round(pause, 1)} if after else {}))
+    octets = gone["bytes_acknowledged_forward"] + gone["bytes_acknowledged_reverse"]
+    even = _steady(octets) and octets.mean() > FIRST_FLIGHT
+    figures: dict[str, Any] = {"octets": round(octets.mean())} if even else {}
+    yield seen(
+        "after_octets", even, f"Each time after some {octets.mean():.0f} bytes.", group.source, **figures
+    )
+    ages = (moment - gone["start"]).dt.total_seconds()
+    old = _steady(ages) and ages.mean() > A_WHILE
+    figures = {"pause": round(ages.mean(), 1)} if old else {}
+    yield seen(
+        "at_age", old, f"Each time {ages.mean():.0f} s after its first packet.", group.source, **figures
+    )
+    before = int((gone["bytes_acknowledged_forward"] > LONGEST_LINE).sum())
+    yield seen("passed_before", before > 0, "Message data had been acknowledged before.", group.source)
+
+
+def _sizes_died(ends: pd.DataFrame) -> pd.Series:
+    """Say whether packets of several sizes died, or of both sides: one alone may have died for itself."""
+    several = (ends["dead_smallest_forward"] < ends["dead_largest_forward"]).fillna(False)
+    small = (ends["dead_largest_forward"] <= SMALL).fillna(
+        False
+    )  # no link and no filter is known to mind them
+    return several | small | (ends["dead_packets_reverse"] > 0).fillna(False)
+
+
+def _passed_before(group: Group) -> pd.DataFrame:
+    """Return stalls at packets of a size that had passed before, behind which nothing passes."""
+    stalls = group.of("stalls")
+    known = stalls["delivered_before"] >= stalls["repeat_ip_len"]
+    return stalls[known.fillna(False) & (stalls["passed"] == 0).fillna(False)]
+
+
+def _of_dead(gone: pd.DataFrame) -> str:
+    packets = int(gone[["dead_packets_forward", "dead_packets_reverse"]].sum().sum())
+    if not packets:
+        return f"{number(len(gone), 'connection')} were ended by a RST that is not the server's."
+    small = gone[["dead_smallest_forward", "dead_smallest_reverse"]].min().min()
+    return (
+        f"On {number(len(gone), 'connection')} nothing passed any more from some moment on, either way: "
+        f"{number(packets, 'packet')}, down to {small} bytes."
+    )
+
+
+def _steady(values: pd.Series) -> bool:
+    """Say whether values are the same each time, but for a little."""
+    known = values.dropna().astype(float)
+    return len(known) > 1 and bool(known.std() < STEADY * known.mean())
+
+
+_OF_MANNER = {
+    "connect": (_unreached,),
+    "reply": (_replied,),
+    "tls": (_broken_tls,),
+    "close": (_hung_up, _dead),
+    "silence": (_unanswered, _dead),
+    "window": (_closed_window,),
+    "stall": (_forged, _dead),
+}

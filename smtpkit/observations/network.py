@@ -1,0 +1,99 @@
+"""What the path does to packets of every size and to windows, on all connections between two hosts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pandas as pd
+
+from smtpkit import mtu
+from smtpkit.incident import among
+from smtpkit.observations.groups import Group
+from smtpkit.observations.statement import first, frame, number, seen
+
+_KEY = ["capture", "stream"]
+_ENDS = ["client", "client_port", "server", "server_port"]
+HEAVY = 0.05  # share of lost packets from which deliveries may fail
+TIMES = 3  # losses that are no accident
+OFTEN = 1 / 3  # of the connections: an accident does not hit so many
+SMALL, LARGE = 576, 1000  # bytes: what any link takes, and what only some do
+
+
+def observe_network(group: Group) -> Iterator[dict[str, Any]]:
+    """Yield what was seen of loss and windows between the hosts of a group."""
+    incident = group.incident
+    ends = incident.connections
+    here = ends[(ends["server"] == group.peer) & (ends["client"] == group.client).fillna(False)]
+    if here.empty:
+        yield seen("lossy", pd.NA, "Whether the path loses packets: they are not in the capture.")
+        yield seen("window_misread", pd.NA, "Whether windows are misread on the way: no packets are at hand.")
+        return
+    yield from _loss(group, here)
+    yield from _windows(group, here)
+
+
+def _loss(group: Group, here: pd.DataFrame) -> Iterator[dict[str, Any]]:
+    sizes = group.incident.sizes
+    rates = mtu.loss_rates(sizes[among(sizes, here)], here)
+    sent, lost = int(rates["sent"].sum()), int(rates["lost"].sum())
+    small, large = (
+        rates.loc[which, "lost"].sum() for which in (rates["high"] <= SMALL, rates["low"] >= LARGE)
+    )
+    repeated = here["retransmissions_forward"] + here["retransmissions_reverse"] > 0
+    whole = here["bytes_acknowledged_forward"] >= here["bytes_sent_forward"]
+    repaired = here[repeated & whole & (here["handshake"] == "complete")]
+    share = len(repaired) / len(here)
+    heavy = sent > 0 and lost / sent >= HEAVY and share >= OFTEN and len(repaired) > 2
+    sentence = (
+        f"{lost} of {number(sent, 'packet')} with data were lost, of {SMALL} bytes or less "
+        f"{small}, of {LARGE} or "
+        f"more {large}; {len(repaired)} of {number(len(here), 'connection')} repaired some."
+    )
+    rate = {"loss_rate": round(lost / sent, 3)} if heavy else {}
+    yield seen("lossy", heavy, sentence, first(repaired), **rate)
+    yield seen(
+        "repaired",
+        len(repaired) > 0,
+        f"On {number(len(repaired), 'connection')} all was repaired in the end.",
+    )
+    outside = here[here["sack_outside"].fillna(0) > 0]
+    sentence = f"On {number(len(outside), 'connection')} SACK edges lie outside of all that was sent."
+    yield seen("sack_outside", len(outside) > 0, sentence, first(outside), sack_outside=len(outside) > 0)
+
+
+def _windows(group: Group, here: pd.DataFrame) -> Iterator[dict[str, Any]]:
+    changed, sizes = _changed_scales(here), group.incident.sizes
+    sizes = sizes[among(sizes, here[here["window_scale_server"] > 0]) & (sizes["direction"] == "forward")]
+    lost, within, beyond = (
+        int(sizes[name].sum()) for name in ("lost", "lost_within_window", "delivered_beyond_window")
+    )
+    misread = lost >= TIMES and not within and not beyond
+    sentence = (
+        f"All {lost} packets lost end beyond the server's window taken without its scale; none "
+        f"beyond arrived."
+        if misread
+        else f"{number(beyond, 'packet')} beyond the unscaled window arrived, {within} within were lost."
+    )
+    at = sizes[sizes["lost"] > 0]
+    source = frame(at["file"].iloc[0], at["frame_lost"].iloc[0]) if len(at) else ""
+    text = _of(changed) if len(changed) else sentence
+    yield seen("window_misread", misread or len(changed) > 0, text, source or first(here))
+    yield seen(
+        "scale_changed", len(changed) > 0, _of(changed), first(changed), scale_changed=len(changed) > 0
+    )
+    yield seen("lost_beyond", misread, sentence, source, **({"direction": "forward"} if misread else {}))
+
+
+def _changed_scales(here: pd.DataFrame) -> pd.DataFrame:
+    """Return connections whose SYNs have another window scale at another capture point."""
+    scales = here.groupby(_ENDS)[["window_scale_client", "window_scale_server"]]
+    other = scales.transform("nunique", dropna=False).max(axis="columns") > 1
+    seen_twice = here.groupby(_ENDS)["capture"].transform("nunique") > 1
+    whole = here.groupby(_ENDS)["handshake"].transform(lambda states: (states == "complete").all())
+    return here[other & seen_twice & whole]
+
+
+def _of(changed: pd.DataFrame) -> str:
+    count = number(len(changed), "connection")
+    return f"On {count} the window scale of a SYN is another at the other capture point."

@@ -1,0 +1,89 @@
+"""Who explains whom: counts and probabilities worked out by hand, intervals from published tables."""
+
+import random
+
+import pandas as pd
+import pytest
+
+from smtpkit import correlation
+
+
+def messages(**columns):
+    frame = pd.DataFrame(columns)
+    return frame.assign(failed=frame["failed"].astype(bool))
+
+
+def test_a_limit_lies_between_the_largest_that_passed_and_the_smallest_that_failed():
+    found = correlation.explain(messages(failed=[0, 0, 0, 1, 1], size=[10, 20, 30, 50, 90]), ["size"]).iloc[0]
+    assert (found["low"], found["high"], found["separates"]) == (30, 50, True)
+    assert found[["failed_above", "failed_below", "passed_above", "passed_below"]].tolist() == [2, 0, 0, 3]
+    # One of C(5,2) = 10 ways puts both failures on top; four limits were tried.
+    assert found["p"] == pytest.approx(4 / 10)
+
+
+def test_features_are_ordered_by_how_well_they_explain_and_corrected_for_their_number():
+    frame = messages(failed=[1, 1, 1, 0, 0, 0], size=[9, 2, 8, 1, 7, 3], nul_count=[1, 4, 1, 0, 0, 0])
+    found = correlation.explain(frame, ["size", "nul_count"])
+    assert found["feature"].tolist() == ["nul_count", "size"]
+    assert found["separates"].tolist() == [True, False]
+    assert found["p"].iloc[0] == pytest.approx(2 * 2 / 20)  # two limits, two features, C(6,3) ways
+
+
+@pytest.mark.parametrize("failed", [[0, 0], [1, 1]])
+def test_where_nothing_failed_or_nothing_passed_there_is_no_limit(failed):
+    assert correlation.explain(messages(failed=failed, size=[1, 2]), ["size"]).empty
+
+
+def test_a_feature_that_all_have_alike_explains_nothing():
+    assert correlation.explain(messages(failed=[0, 1], size=[5, 5]), ["size"]).empty
+
+
+def test_unknown_values_are_left_out():
+    frame = messages(failed=[0, 1, 1], size=pd.array([1, 9, None], dtype="Int64"))
+    assert correlation.explain(frame, ["size"]).iloc[0]["failed_above"] == 1
+
+
+def test_of_two_features_that_go_together_the_one_that_explains_is_found():
+    # Long messages without zeros pass, so the zeros explain; among those without zeros size explains nothing.
+    frame = messages(failed=[1, 1, 1, 0, 0, 0], size=[50, 60, 70, 65, 10, 20], nul_count=[1, 1, 1, 0, 0, 0])
+    assert correlation.given(frame, "nul_count", "size")
+    assert not correlation.given(frame, "size", "nul_count")
+
+
+@pytest.mark.parametrize(
+    ("lost", "sent", "low", "high"), [(0, 10, 0.0, 0.3085), (1, 10, 0.0025, 0.4450), (5, 10, 0.1871, 0.8129)]
+)
+def test_an_interval_of_a_share_is_that_of_clopper_and_pearson(lost, sent, low, high):
+    assert correlation.loss_interval(lost, sent) == pytest.approx((low, high), abs=1e-4)
+
+
+def words(rng, size):
+    letters = "etaoinshrdlu "
+    return "".join(rng.choices(letters, k=size)).encode()
+
+
+def test_the_shortest_bytes_of_all_failing_and_no_passing_message_are_found():
+    rng = random.Random(4)
+    failing = [words(rng, 2000) + b"\x16EXPORT" + words(rng, 900) for _ in range(6)]
+    passing = [words(rng, 3000) for _ in range(8)]
+    found = correlation.pattern(failing, passing)
+    assert len(found.octets) == 1
+    assert found.octets in b"\x16EXPORT"
+    assert found.coincidence < 0.01
+
+
+def test_a_run_is_told_from_a_shorter_run():
+    rng = random.Random(5)
+    failing = [words(rng, 400) + b"X" * 24 + words(rng, 300) for _ in range(5)]
+    passing = [words(rng, 400) + b"X" * 23 + words(rng, 300) for _ in range(9)]
+    assert correlation.pattern(failing, passing).octets == b"X" * 24
+
+
+@pytest.mark.parametrize(("failing", "passing"), [([], [b"a"]), ([b"a"], []), ([b"abc"], [b"xabcx"])])
+def test_without_both_kinds_or_a_difference_there_is_no_pattern(failing, passing):
+    assert correlation.pattern(failing, passing) is None
+
+
+def test_two_messages_alone_are_never_sure():
+    rng = random.Random(6)
+    assert correlation.pattern([words(rng, 500)], [words(rng, 500)]).coincidence > correlation.SURE
