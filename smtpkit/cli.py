@@ -134,12 +134,22 @@ def _tables(asked: argparse.Namespace) -> int:
 
 
 def _frames(incident: Incident, found: Any) -> Iterator[tuple[str, Any]]:
-    from smtpkit.observations import observations
+    from smtpkit.observations import failures, observations
 
     yield from to_tables(incident).items()
-    yield "observations", observations(incident)
-    nested = [c.name for c in tables.TABLES["findings"] if c.dtype == NESTED]
-    yield "findings", found.assign(**{name: found[name].map(json.dumps) for name in nested})
+    yield "failures", failures(incident)
+    yield "observations", _flat(observations(incident), "observations")
+    yield "findings", _flat(found, "findings")
+
+
+def _flat(frame: Any, table: str) -> Any:
+    """Write nested cells as JSON."""
+    nested = [column.name for column in tables.TABLES[table] if column.dtype == NESTED]
+    return frame.assign(**{name: frame[name].map(_json) for name in nested})
+
+
+def _json(cell: Any) -> Any:
+    return json.dumps(cell) if isinstance(cell, list | dict) else None
 
 
 def _harmless(frame: Any) -> Any:

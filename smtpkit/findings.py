@@ -115,10 +115,9 @@ def _alike(groups: list[Any], chosen: list[Any]) -> list[Any]:
     """Let the cause of a peer's larger group hold for a smaller one too, where nothing speaks against it."""
     weight = [int((rows["observation"] == "failed_so").sum()) for _, rows in groups]
     found = list(chosen)
-    for at, (group, rows) in enumerate(groups):
-        others = [
-            n for n, (other, _) in enumerate(groups) if other[:2] == group[:2] and weight[n] > weight[at] > 0
-        ]
+    path = [(group[0], _plain(group[1])) for group, _ in groups]
+    for at, (_, rows) in enumerate(groups):
+        others = [n for n, other in enumerate(path) if other == path[at] and weight[n] > weight[at] > 0]
         for n in sorted(others, key=lambda n: -weight[n]):
             if chosen[n] and _holds(chosen[n][0], _values(rows)):
                 found[at] = (chosen[n][0], [])

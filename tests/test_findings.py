@@ -239,7 +239,7 @@ def test_where_the_small_tail_dies_as_well_it_is_not_the_size():
     lines = [line for line in STUCK if "sack" not in line]
     dead = stuck(*lines, "0.09 < A seq=1 ack=1 win=900")
     dead = stuck(lines[0], lines[1], "0.09 < PA seq=1 ack=1 len=10", *lines[2:])
-    assert causes(typed(dead, dead, passes(600))) == ["state_loss"]
+    assert causes(typed(dead, dead, passes(600))) == ["unexplained"]
 
 
 def test_a_tail_that_is_too_large_itself_says_nothing():

@@ -44,7 +44,7 @@ def _remedies(case: Case) -> list[str]:
 
 CAUSE = Cause(
     code="state_loss",
-    requires=("forgotten",),
+    requires=("forgotten", "same_moment"),
     excludes=(
         *("nul_explains", "pattern_explains", "oversize_only", "window_misread", "lossy", "split_explains"),
     ),

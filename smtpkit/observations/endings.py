@@ -226,7 +226,9 @@ def _dead(group: Group) -> Iterator[dict[str, Any]]:
     pause = float(quiet["max_pause"].min()) if len(quiet) else 0.0
     sentence = f"Before that nobody had sent anything for {pause:.0f} s or more."
     after = 2 * len(quiet) > len(gone)
-    yield seen("after_pause", after, sentence, group.source, **({"pause": round(pause, 1)} if after else {}))
+    yield seen(
+        "after_pause", after, sentence, group.source, **({"pause": round(float(pause), 1)} if after else {})
+    )
     octets = gone["bytes_acknowledged_forward"] + gone["bytes_acknowledged_reverse"]
     even = _steady(octets) and octets.mean() > FIRST_FLIGHT
     figures: dict[str, Any] = {"octets": round(octets.mean())} if even else {}
@@ -235,10 +237,12 @@ def _dead(group: Group) -> Iterator[dict[str, Any]]:
     )
     ages = (moment - gone["start"]).dt.total_seconds()
     old = _steady(ages) and ages.mean() > A_WHILE
-    figures = {"pause": round(ages.mean(), 1)} if old else {}
+    figures = {"pause": round(float(ages.mean()), 1)} if old else {}
     yield seen(
         "at_age", old, f"Each time {ages.mean():.0f} s after its first packet.", group.source, **figures
     )
+    sentence = "It comes after the same pause, number of bytes or time each time."
+    yield seen("same_moment", bool(after or even or old), sentence, group.source)
     before = int((gone["bytes_acknowledged_forward"] > LONGEST_LINE).sum())
     yield seen("passed_before", before > 0, "Message data had been acknowledged before.", group.source)
 

@@ -59,6 +59,7 @@ NAMES = {
     "probes_answered": "zero-window probes were answered",
     # nothing passes
     "forgotten": "from some moment on nothing passed of any size, or a RST not the server's ended it",
+    "same_moment": "it happened after the same pause, number of bytes or age each time",
     "passed_before": "message data had been acknowledged before",
     "after_pause": "nobody had sent anything for a while before",
     "after_octets": "it happened after about the same number of bytes each time",
