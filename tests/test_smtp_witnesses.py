@@ -12,8 +12,11 @@ from conftest import CORPORA, ROOT, needs
 from smtpkit import smtp
 from smtpkit.capture import Reader, payload_of
 
-# Of the samples one whole capture in clear: where segments are cut or repeated, the dissector takes text of
-# messages for commands and counts lines twice.
+SAMPLES = sorted((ROOT / "data" / "samples").glob("*/*.pcap*"))
+# Where segments are cut, missing or repeated, the dissector takes text of messages for commands and counts
+# lines twice: of such a stream it is no witness.
+TROUBLED = "tcp.analysis.retransmission || tcp.analysis.lost_segment || tcp.analysis.ack_lost_segment"
+TROUBLED += " || tcp.analysis.out_of_order || frame.len > frame.cap_len"
 MADE = [ROOT / "data" / "samples" / "pmtu-black-hole" / "capture.pcap"]
 NAMED = [
     "smtp-pipelining/input.pcap",
@@ -98,6 +101,22 @@ def test_commands_and_replies_are_as_the_dissector_says(path):
     assert {stream: once(said) for stream, said in codes.items()} == {
         stream: once(said) for stream, said in theirs[2].items() if said
     }
+
+
+@needs("tshark")
+@pytest.mark.parametrize("path", SAMPLES, ids=lambda path: "/".join(path.parts[-2:]))
+def test_undisturbed_streams_of_the_samples_are_as_the_dissector_says(path):
+    troubled = set(tshark("-r", str(path), "-Y", TROUBLED, "-T", "fields", "-e", "tcp.stream").split())
+
+    def undisturbed(said):
+        return {key: n for key, n in said.items() if key[0] not in troubled and key[1]}
+
+    (commands, replies, codes), theirs = ours(path), dissected(path)
+    unsaid = Counter(undisturbed(theirs[0])) - commands
+    assert {word for _, word in unsaid} <= {"STAR", "TLS"}
+    assert undisturbed(replies) == undisturbed(theirs[1])
+    for stream in set(theirs[2]) - troubled:
+        assert once(codes.get(stream, [])) == once(theirs[2][stream])
 
 
 def streams(path, numbers):
