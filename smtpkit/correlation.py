@@ -6,7 +6,6 @@ One message counts once, however often it was tried. Pure functions of plain tab
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from math import comb
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -143,7 +142,7 @@ def pattern(failing: Sequence[bytes], passing: Sequence[bytes]) -> Pattern | Non
     if not failing or not passing or sum(map(len, every)) > MOST_BYTES:
         return None
     octets = [np.frombuffer(each, np.uint8) for each in every]
-    chance, best = 1 / comb(len(every), len(failing)), None
+    chance, best = _chance(list(map(len, every)), len(failing)), None
     for length in range(1, min(LONGEST_PATTERN, min(map(len, failing))) + 1):
         grams = [np.unique(_hashes(one, length)) for one in octets]
         common = _common(grams[: len(failing)])
@@ -156,6 +155,20 @@ def pattern(failing: Sequence[bytes], passing: Sequence[bytes]) -> Pattern | Non
             if coincidence <= SURE:
                 break
     return best
+
+
+def _chance(sizes: Sequence[int], failing: int) -> float:
+    """Return how likely bytes that are in so many of the messages are in just the first ones.
+
+    A message twice as long holds twice as many bytes, so large messages share more of them. The sum goes over
+    all choices of so many messages: an elementary symmetric polynomial.
+    """
+    weights = np.maximum(sizes, 1) / max(*sizes, 1)
+    sums = np.zeros(failing + 1)
+    sums[0] = 1
+    for weight in weights:
+        sums[1:] += sums[:-1] * weight
+    return float(np.prod(weights[:failing]) / sums[failing])
 
 
 def _hashes(octets: np.ndarray, length: int) -> np.ndarray:

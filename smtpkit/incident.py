@@ -14,12 +14,11 @@ from typing import Any, NamedTuple
 import pandas as pd
 from tqdm import tqdm
 
-from smtpkit import content, exim, join, mtu, smtp, tables, tcp
+from smtpkit import content, exim, join, mtu, octets, smtp, tables, tcp
 from smtpkit.capture import CaptureError, Reader, payload_of
 from smtpkit.capture import sniff as is_capture
 from smtpkit.files import located, open_input
 
-MOST_OCTETS = 1 << 21  # of messages that are compared byte by byte
 HEAD = 65536  # bytes by which a file is known
 _KEY = ["capture", "stream"]
 _STAMP = re.compile(rb"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(?:\.\d+)?( [+-]\d{4})? ", re.MULTILINE)
@@ -34,8 +33,8 @@ class Incident:
     """All tables of one incident; `smtpkit.tables.describe` tells their columns.
 
     `timezone` is the zone that a log without zone was read in, `timezone_reason` says where it is from.
-    `octets` holds messages by Exim id where some failed and others passed, as far as message files are given:
-    never written anywhere, and empty when tables are read back.
+    `octets` holds messages by Exim id (or ``capture/stream``) where some failed and others passed: never
+    written anywhere, and empty when tables are read back.
     """
 
     captures: pd.DataFrame
@@ -193,15 +192,19 @@ class Captured(NamedTuple):
     connections: pd.DataFrame
     heard: smtp.Heard
     skipped: pd.DataFrame
+    paths: list[list[str]]  # of each capture, by its number
 
 
 def _read_captures(files: list[dict[str, Any]]) -> Captured:
     captures: list[pd.DataFrame] = []
-    packets, heard, skipped = [], [], []
+    packets, heard, skipped, paths = [], [], [], []
     for rotation in _rotations(files):
+        parts = [rotation]
         pieces = [_read_capture(rotation, len(captures))]
         if _overlap(pieces[0][1]):
-            pieces = [_read_capture([file], len(captures) + n) for n, file in enumerate(rotation)]
+            parts = [[file] for file in rotation]
+            pieces = [_read_capture(part, len(captures) + n) for n, part in enumerate(parts)]
+        paths += [[file["path"] for file in part] for part in parts]
         for capture, batches, said, left_out in pieces:
             captures.append(capture)
             packets += batches
@@ -216,6 +219,7 @@ def _read_captures(files: list[dict[str, Any]]) -> Captured:
         tcp.connections(analysed),
         _together(heard),
         tables.concat(skipped, "skipped"),
+        paths,
     )
 
 
@@ -370,21 +374,9 @@ def _assemble(
         skipped=tables.concat([captured.skipped, log.skipped], "skipped"),
         timezone=zone[0] or "local",
         timezone_reason=zone[1],
-        octets=_octets(attempts, messages),
+        octets=octets.from_files(attempts, messages)
+        or octets.from_captures(captured.paths, connections, captured.heard.transactions),
     )
-
-
-def _octets(attempts: pd.DataFrame, content: pd.DataFrame) -> dict[str, bytes]:
-    """Read the messages again that servers were sent of which they failed some, the shortest first."""
-    sick = attempts.loc[attempts["outcome"] != "delivered", "peer"].dropna()
-    tried = attempts.loc[attempts["peer"].isin(sick), "message_id"]
-    files = content[content["message_id"].isin(tried)].drop_duplicates("message_id").sort_values("size")
-    files = files[files["size"].cumsum() <= MOST_OCTETS]
-    found = {}
-    for name, path, size in zip(files["message_id"], files["file"], files["size"], strict=True):
-        with open_input(path) as file:
-            found[str(name)] = file.read(int(size))
-    return found
 
 
 def to_tables(incident: Incident) -> dict[str, pd.DataFrame]:

@@ -130,6 +130,7 @@ def join(
         _take(joined, pairs, how)
     _take(joined, _by_time(joined, connections, messages), "time")
     joined[["start", "end"]] = attempts[["start", "end"]]
+    _move_to_own_end(joined, captured, outgoing)
     return _complete(joined, captured)
 
 
@@ -326,6 +327,19 @@ def _one_to_one(pairs: pd.DataFrame) -> Iterator[tuple[int, int, int]]:
             rows.add(row)
             taken.add(connection)
             yield row, capture, stream
+
+
+def _move_to_own_end(attempts: pd.DataFrame, connections: pd.DataFrame, outgoing: pd.Series) -> None:
+    """Of two captures that hold a connection choose the one at the log's host.
+
+    The answer to the SYN takes longest at the client. What was lost on the way is only seen at the sender.
+    """
+    copies = connections.dropna(subset="syn_rtt").sort_values("syn_rtt").groupby("connection")[_KEY]
+    numbers = attempts[_KEY].merge(connections[[*_KEY, "connection"]], on=_KEY, how="left")["connection"]
+    numbers = numbers.set_axis(attempts.index)
+    for rows, nearest in ((outgoing, copies.last()), (~outgoing, copies.first())):
+        moved = numbers[rows & numbers.isin(nearest.index)]
+        attempts.loc[moved.index, _KEY] = nearest.loc[moved].to_numpy()
 
 
 def _complete(attempts: pd.DataFrame, connections: pd.DataFrame) -> pd.DataFrame:

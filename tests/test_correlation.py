@@ -87,3 +87,19 @@ def test_without_both_kinds_or_a_difference_there_is_no_pattern(failing, passing
 def test_two_messages_alone_are_never_sure():
     rng = random.Random(6)
     assert correlation.pattern([words(rng, 500)], [words(rng, 500)]).coincidence > correlation.SURE
+
+
+def test_what_only_large_messages_share_is_no_sure_pattern():
+    """Six long letters in the same words, six short ones: the words of the long ones tell them apart."""
+    rng = random.Random(7)
+    failing, passing = ([words(rng, size) for _ in range(6)] for size in (30_000, 300))
+    assert correlation.pattern(failing, passing).coincidence > correlation.SURE
+
+
+def test_messages_of_one_size_are_as_likely_as_each_other():
+    assert correlation._chance([700] * 8, 3) == pytest.approx(1 / 56)  # 8 over 3
+
+
+def test_a_message_counts_by_its_size():
+    """Of 3, 1, 1 choose two, the first and the second: 3 x 1 of 3 x 1 + 3 x 1 + 1 x 1."""
+    assert correlation._chance([300, 100, 100], 2) == pytest.approx(3 / 7)

@@ -179,3 +179,16 @@ def test_ports_known_on_both_sides_must_agree():
     assert pairs(joined([attempt("a", 1, peer_port=25)], [connection(1, 0, 1, server_port=443)])) == [
         (pd.NA, pd.NA)
     ]
+
+
+def test_each_log_goes_with_the_capture_at_its_own_end():
+    """The SYN is answered after 40 ms as the client sees it, and at once as the server does."""
+    ends = [
+        connection(1, 0, 9, syn_rtt=0.04),
+        connection(5, 0.02, 8.9, capture=1, client_port=40001, syn_rtt=0.0001),
+    ]
+    sent = attempt("a", 8.9, client=HERE, client_port=40001)
+    received = attempt("b", 8.9, peer=None, client=HERE, client_port=40001)
+    found = joined([sent, received], ends)
+    assert found["capture"].tolist() == [0, 1]
+    assert found["stream"].tolist() == [1, 5]

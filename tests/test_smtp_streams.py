@@ -473,3 +473,25 @@ def test_a_syn_without_answer():
     found = listen(packets.iloc[:1], payload_of(packets, payload)[:1])
     assert found.sessions["phase"].tolist() == ["connect"]
     assert found.sessions["is_smtp"].isna().all()
+
+
+@pytest.mark.parametrize("size", [1000, 7])
+def test_messages_are_read_again_as_they_were_sent(size):
+    packets, payload = spoken(*cut_up(TALK, size))
+    data = payload_of(packets, payload)
+    wanted = listen(packets, payload_of(packets, payload)).transactions
+    expected = {(0, 0, 0): LETTER, (0, 0, 1): b"one\r\n\nBDAT 5 LAST\r\ntwo\r\n"[:11]}
+    found = smtp.texts([(packets, data)], wanted)
+    assert found == expected
+    half = len(packets) // 2
+    batches = [(packets[:half], data[:half]), (packets[half:], data[half:])]
+    assert smtp.texts(batches, wanted[wanted["transaction"] == 0]) == {(0, 0, 0): LETTER}
+
+
+def test_a_message_with_a_hole_is_not_read_again():
+    packets, payload = spoken(*cut_up(TALK, 40))
+    data = payload_of(packets, payload)
+    wanted = listen(packets, data).transactions
+    hole = next(n for n, octets in enumerate(data) if b"hello" in octets)
+    kept = [n for n in range(len(data)) if n != hole]
+    assert (0, 0, 0) not in smtp.texts([(packets.iloc[kept], [data[n] for n in kept])], wanted)

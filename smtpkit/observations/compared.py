@@ -8,8 +8,9 @@ from typing import Any
 import pandas as pd
 
 from smtpkit import correlation
-from smtpkit.observations.groups import Group
-from smtpkit.observations.statement import number, seen
+from smtpkit.incident import among
+from smtpkit.observations.groups import Group, named
+from smtpkit.observations.statement import frame, most, number, seen
 
 _EXPLAINED = (
     ("size_explains", ("data_size", "logged_size"), "a size"),
@@ -67,7 +68,7 @@ def _pattern(group: Group) -> Iterator[dict[str, Any]]:
     """Look for bytes that all failing messages share and no passing one has."""
     octets, messages = group.incident.octets, group.messages
     failing, passing = (
-        [octets[name] for name in messages.loc[messages["failed"] == value, "message_id"] if name in octets]
+        [name for name in messages.loc[messages["failed"] == value, "message"] if name in octets]
         for value in (True, False)
     )
     explained = {"nul_count", "nul_last", "split"} & set(group.limits)
@@ -76,7 +77,7 @@ def _pattern(group: Group) -> Iterator[dict[str, Any]]:
         other = "Binary zeros, or where the end of data is cut, tell failing messages from passing ones."
         yield seen("pattern_explains", False if explained else pd.NA, other if explained else sentence)
         return
-    found = correlation.pattern(failing, passing)
+    found = correlation.pattern([octets[name] for name in failing], [octets[name] for name in passing])
     if found is None or found.coincidence > correlation.SURE:
         yield seen(
             "pattern_explains", False, "No bytes tell failing messages from passing ones.", group.source
@@ -88,7 +89,35 @@ def _pattern(group: Group) -> Iterator[dict[str, Any]]:
     )
     figures = {"pattern_hex": found.octets.hex()}
     yield seen("pattern_explains", True, sentence, group.source, **figures)
-    yield seen("pattern_sure", True, sentence, group.source)
+    places = (_carrier(group, name, octets[name], found.octets) for name in failing)
+    sentence, source = next((place for place in places if place), (sentence, group.source))
+    yield seen("pattern_sure", True, sentence, source)
+
+
+def _carrier(group: Group, name: str, message: bytes, pattern: bytes) -> tuple[str, str] | None:
+    """Say which packet carried the pattern, if the message was read from the capture."""
+    held = group.transactions[named(group.transactions) == name]
+    held = held[held["data_seen"] == len(message)]
+    if held.empty:
+        return None
+    one = held.iloc[0]
+    delivered = 0 if pd.isna(one["bytes_delivered"]) else int(one["bytes_delivered"])
+    offset = message.find(pattern, max(delivered - len(pattern) + 1, 0))
+    offset = message.find(pattern) if offset < 0 else offset
+    packets = group.of("packets")
+    packets = packets[among(packets, held[:1])]
+    into = (int(one["data_seq"]) + offset - packets["seq"].astype("Int64")) % 2**32
+    carriers = packets[(into < packets["tcp_len"]).fillna(False)]
+    if carriers.empty:
+        return None
+    fate = "arrived" if offset + len(pattern) <= delivered else "never acknowledged"
+    if most(group.connections.loc[among(group.connections, held[:1]), "reset_forged"]) is True:
+        fate = "answered by a RST that is not the server's"  # whose acknowledgment proves nothing
+    sentence = (
+        f"In message {name} they stand from octet {offset} of the data on; the packet with them was sent "
+        f"{number(len(carriers), 'time')} and {fate}."
+    )
+    return sentence, frame(carriers["file"].iloc[0], carriers["frame"].iloc[0])
 
 
 def _overlap(group: Group) -> Iterator[dict[str, Any]]:

@@ -60,7 +60,7 @@ def _without_second_names(failures: pd.DataFrame, incident: Incident) -> pd.Data
     real = ends.reindex(pd.MultiIndex.from_frame(failures[_KEY].astype("Int64"))).reset_index(drop=True)
     real["arrived"] = failures["message_id"].isin(incident.messages.dropna(subset="arrival")["message_id"])
     twice = real.groupby(["client", "client_port", "server", "server_port"])["arrived"].transform("max")
-    second = twice.fillna(False).astype(bool) & ~real["arrived"] & failures["message_id"].notna()
+    second = twice.fillna(False).astype(bool) & ~real["arrived"]
     return failures[~second.to_numpy()].reset_index(drop=True)
 
 

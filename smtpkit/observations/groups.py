@@ -96,8 +96,7 @@ class Group:
             ],
             ignore_index=True,
         )
-        place = tried["capture"].astype("string") + "/" + tried["stream"].astype("string")
-        tried["message"] = tried["message_id"].fillna(place)
+        tried["message"] = named(tried)
         return _with_features(tried.drop_duplicates("message", ignore_index=True), self.incident)
 
     def _unlogged(self) -> pd.DataFrame:
@@ -121,6 +120,12 @@ def groups(incident: Incident, failures: pd.DataFrame) -> Iterator[Group]:
     """Yield the groups of an incident."""
     for _, rows in failures.groupby(_GROUP, sort=False, dropna=False):
         yield Group(incident, failures, rows)
+
+
+def named(messages: pd.DataFrame) -> pd.Series:
+    """Return what each message is called: its id, else its connection; the keys of `Incident.octets`."""
+    place = messages["capture"].astype("string") + "/" + messages["stream"].astype("string")
+    return messages["message_id"].fillna(place)
 
 
 def _sizes(messages: pd.DataFrame) -> list[str]:

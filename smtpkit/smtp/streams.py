@@ -46,7 +46,7 @@ class Streams:
         payload
             The captured payload of each of its rows (`capture.payload_of`).
         """
-        for key, segment in _segments(packets, payload):
+        for key, segment in segments(packets, payload):
             connection = self._connections.get(key)
             if connection is None:
                 connection = self._connections[key] = _Connection(segment)
@@ -83,7 +83,9 @@ def listen(batches: Iterable[tuple[pd.DataFrame, Sequence[bytes]]]) -> Heard:
     return streams.close()
 
 
-class _Segment(NamedTuple):
+class Segment(NamedTuple):
+    """A TCP packet and its payload as captured; numbers as in the header, time in ns."""
+
     src: tuple[str, int]
     dst: tuple[str, int]
     seq: int
@@ -96,7 +98,7 @@ class _Segment(NamedTuple):
     data: bytes
 
 
-def _segments(packets: pd.DataFrame, payload: Sequence[bytes]) -> Iterator[tuple[tuple[int, int], _Segment]]:
+def segments(packets: pd.DataFrame, payload: Sequence[bytes]) -> Iterator[tuple[tuple[int, int], Segment]]:
     """Yield the TCP packets with their connection; a damaged or cut header tells nothing."""
     whole = packets[_NEEDED].notna().all(axis="columns").to_numpy()
     tcp = packets[whole]
@@ -109,20 +111,20 @@ def _segments(packets: pd.DataFrame, payload: Sequence[bytes]) -> Iterator[tuple
     places = integers["time"], names["file"], integers["frame"]
     data = [one for one, wanted in zip(payload, whole, strict=True) if wanted]
     fields = zip(sources, targets, *numbers, *places, data, strict=True)
-    yield from zip(keys, map(_Segment._make, fields), strict=True)
+    yield from zip(keys, map(Segment._make, fields), strict=True)
 
 
 class _Connection:
     """Who is who, and the session that is fed accordingly."""
 
-    def __init__(self, first: _Segment) -> None:
+    def __init__(self, first: Segment) -> None:
         self._client = client_of(first.src, first.dst, first.flags)
         server = first.dst if first.src == self._client else first.src
         self._on_smtp_port = server[1] in tables.SMTP_PORTS
         self._first = first
         self._session: Session = Session()
 
-    def take(self, segment: _Segment) -> None:
+    def take(self, segment: Segment) -> None:
         """Take a segment: first what it acknowledges, then what it carries."""
         session = self._session
         forward = segment.src == self._client
@@ -144,7 +146,7 @@ class _Connection:
             place = Place(segment.time, segment.file, segment.frame, ack)
             hear(mine.take(start + bool(syn), segment.data, segment.size, place))
 
-    def _shake(self, segment: _Segment, forward: bool) -> None:
+    def _shake(self, segment: Segment, forward: bool) -> None:
         session = self._session
         session.syn_seen = True
         if not forward and session.syn_ack is None:
