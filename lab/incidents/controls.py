@@ -17,6 +17,7 @@ from lab.claims import (
 )
 from lab.incidents.draw import NO_CHUNKING, cast, mails, receiver, sender, sizes
 from lab.incidents.packet_size import NO_PMTUD
+from lab.incidents.packet_size import PLANS as PACKET_SIZE
 from lab.plan import Fault, Plan
 from lab.router import Path
 from lab.server import Behaviour, Tls
@@ -61,6 +62,23 @@ fault. `notebooks/1-incident.ipynb` finds no fault.""",
         },
         servers={"sender": sender("ports", timeout=20), "broken": receiver(), "healthy": receiver()},
         mails=mails(sizes(6303, 8, 480, 80000), sizes(6304, 5, 480, 60000), (2000,)),
+        tail=5,
+        looks_like=looks_like(1400, clamped, no_too_big),
+    ),
+    "after-the-remedy": replace(
+        PACKET_SIZE["pmtu-black-hole"],
+        seed=6304,
+        title="The same two partners, a day after the remedy",
+        story="""\
+A healthy control, and what `pmtu-black-hole` is compared with: the same hosts and the same messages, after the
+router in front of the narrow link was told to lower the MSS in SYNs. The link still takes packets of at most
+1400 octets and still sends no ICMP. One should see a SYN-ACK with an MSS of 1360, no packet above 1400 octets
+to 198.51.100.25, and all mail delivered. `smtpkit compare` and `notebooks/5-before-and-after.ipynb` show it.""",
+        paths={
+            ("sender", "broken"): Path((Clamp(1400), Mtu(1400, icmp=False)), delay=0.014),
+            ("sender", "healthy"): Path(delay=0.010),
+        },
+        faults=(),
         tail=5,
         looks_like=looks_like(1400, clamped, no_too_big),
     ),
