@@ -107,6 +107,22 @@ def given(messages: pd.DataFrame, feature: str, other: str) -> bool:
     return False
 
 
+def fewer_failures(failed: int, tried: int, failed_after: int, tried_after: int) -> float:
+    """Return how likely chance alone leaves so few failures in a second trial.
+
+    By Fisher's exact test, one-sided.
+
+    Parameters
+    ----------
+    failed, tried, failed_after, tried_after
+        Messages.
+    """
+    from scipy.stats import fisher_exact
+
+    table = [[failed, tried - failed], [failed_after, tried_after - failed_after]]
+    return float(fisher_exact(table, alternative="greater").pvalue)
+
+
 def loss_interval(lost: int, sent: int, confidence: float = 0.95) -> tuple[float, float]:
     """Return the exact (Clopper-Pearson) interval of a share.
 

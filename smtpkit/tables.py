@@ -755,6 +755,21 @@ TABLES: dict[str, tuple[Column, ...]] = {
         Column("next_test", "string", "a command"),
         Column("remedies", "object", "what to do, best first"),
     ),
+    # One row for each fault of either of two incidents; counted are messages like those that it hit before.
+    "changes": (
+        Column("peer", "string", "address of the SMTP server", privacy="address"),
+        Column("cause", "string", "code of the cause"),
+        Column("direction", "string", "forward, reverse or <NA>"),
+        Column("state", "string", "new, remains, undecided, harmless or gone"),
+        Column("sentence", "string", "why, with figures"),
+        Column("feature", "string", "what a message must have as much of to be counted; <NA>: all are"),
+        Column("least", "Float64", "the least of it that failed before"),
+        Column("tried_before", "Int64", "messages sent to the server before"),
+        Column("failed_before", "Int64", "of these, failed at least once"),
+        Column("tried_after", "Int64", "messages sent to the server after"),
+        Column("failed_after", "Int64", "of these, failed at least once"),
+        Column("p", "Float64", "probability that chance alone leaves so few failures", source="Fisher 1922"),
+    ),
     "inputs": (
         Column("path", "string", "as given or found", privacy="path"),
         Column("kind", "string", "capture, log, message or other"),

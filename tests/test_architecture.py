@@ -29,6 +29,7 @@ MAY_IMPORT = {
     "observations": GROUND | ANALYSES | {"incident", "correlation"},
     "causes": GROUND | {"observations"},
     "findings": GROUND | {"incident", "observations", "causes"},
+    "compare": GROUND | {"incident", "correlation", "observations", "findings"},
     "show": GROUND | {"plot", "incident", "observations", "findings"},
     "report": GROUND | {"incident", "show"},
     "cli": GROUND | {"incident", "observations", "findings", "report"},

@@ -16,13 +16,13 @@ from smtpkit.incident import Incident
 from smtpkit.observations.compared import observe_messages
 from smtpkit.observations.endings import observe_ending
 from smtpkit.observations.failures import failures
-from smtpkit.observations.groups import Group, groups
+from smtpkit.observations.groups import Group, deliveries, groups
 from smtpkit.observations.names import MANNERS, NAMES
 from smtpkit.observations.network import observe_network
 from smtpkit.observations.paths import LONGEST_LINE, observe_paths
 from smtpkit.observations.statement import seen
 
-__all__ = ["LONGEST_LINE", "MANNERS", "NAMES", "failures", "observations"]
+__all__ = ["LONGEST_LINE", "MANNERS", "NAMES", "deliveries", "failures", "observations"]
 
 
 def observations(incident: Incident) -> pd.DataFrame:

@@ -11,6 +11,7 @@ import pandas as pd
 
 from smtpkit import correlation
 from smtpkit.incident import Incident, among
+from smtpkit.observations.failures import failures
 from smtpkit.observations.statement import IN_DATA
 
 _KEY = ["capture", "stream"]
@@ -88,24 +89,9 @@ class Group:
         troubled = set(self.every.loc[self.every["peer"] == self.peer, "message_id"].dropna())
         failed = self.failures[self.failures["phase"].isin(IN_DATA) | self.failures["phase"].isna()]
         passed = self.delivered[~self.delivered["message_id"].isin(troubled)]
-        tried = pd.concat(
-            [
-                failed[_IDENTITY].assign(failed=True),
-                passed[_IDENTITY].assign(failed=False),
-                self._unlogged().assign(failed=False),
-            ],
-            ignore_index=True,
-        )
-        tried["message"] = named(tried)
-        return _with_features(tried.drop_duplicates("message", ignore_index=True), self.incident)
-
-    def _unlogged(self) -> pd.DataFrame:
-        """Return transactions that were accepted, on connections that no log tells of."""
-        held, ends = self.incident.transactions, self.incident.connections
+        ends = self.incident.connections
         here = ends[(ends["server"] == self.peer) & (ends["client"] == self.client).fillna(False)]
-        here = here[~among(here, self.incident.attempts.dropna(subset=_KEY))]
-        taken = (held["reply_code"] // 100 == 2).fillna(False).astype(bool)
-        return held.loc[among(held, here) & taken, _IDENTITY]
+        return _tried(self.incident, failed, passed, _unlogged(self.incident, here))
 
     @cached_property
     def limits(self) -> dict[str, Any]:
@@ -120,6 +106,46 @@ def groups(incident: Incident, failures: pd.DataFrame) -> Iterator[Group]:
     """Yield the groups of an incident."""
     for _, rows in failures.groupby(_GROUP, sort=False, dropna=False):
         yield Group(incident, failures, rows)
+
+
+def deliveries(incident: Incident, peer: str) -> pd.DataFrame:
+    """Return one row for each message that a server was to be sent, with its features.
+
+    Parameters
+    ----------
+    incident : Incident
+    peer
+        Address of the server.
+
+    Returns
+    -------
+    DataFrame
+        `message_id`, `capture`, `stream`, `message` (what it is called), `failed` (at least once),
+        `logged_size` and the columns of `content` that are FEATURES.
+    """
+    every, attempts = failures(incident), incident.attempts
+    failed = every[every["peer"] == peer]
+    passed = attempts[(attempts["peer"] == peer) & (attempts["outcome"] == "delivered")]
+    here = incident.connections[incident.connections["server"] == peer]
+    return _tried(incident, failed, passed, _unlogged(incident, here))
+
+
+def _unlogged(incident: Incident, connections: pd.DataFrame) -> pd.DataFrame:
+    """Return transactions that were accepted, on those of the connections that no log tells of."""
+    held = incident.transactions
+    here = connections[~among(connections, incident.attempts.dropna(subset=_KEY))]
+    taken = (held["reply_code"] // 100 == 2).fillna(False).astype(bool)
+    return held[among(held, here) & taken]
+
+
+def _tried(incident: Incident, failed: pd.DataFrame, *passed: pd.DataFrame) -> pd.DataFrame:
+    """Put messages together, each one once."""
+    tried = pd.concat(
+        [failed[_IDENTITY].assign(failed=True), *(one[_IDENTITY].assign(failed=False) for one in passed)],
+        ignore_index=True,
+    )
+    tried["message"] = named(tried)
+    return _with_features(tried.drop_duplicates("message", ignore_index=True), incident)
 
 
 def named(messages: pd.DataFrame) -> pd.Series:
