@@ -10,8 +10,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from rich.console import Console
+
 import smtpkit
-from smtpkit import findings, tables
+from smtpkit import findings, tables, terminal
 from smtpkit.files import STANDARD_INPUT
 from smtpkit.incident import Incident, InputError, check, to_tables
 from smtpkit.printable import printable
@@ -101,10 +103,11 @@ def _report(asked: argparse.Namespace) -> int:
     try:
         document = report.render(asked.inputs, output, **_filters(asked))
     except report.ReportError as error:
-        print("\n".join(verdict(error.document) if error.document else []))
+        if error.document:
+            terminal.verdict(error.document, Console())
         print(f"smtpkit: {printable(error)}", file=sys.stderr)
         return 1
-    print("\n".join(verdict(document)))
+    terminal.verdict(document, Console())
     print(f"\nReport: {printable(output)}")
     return _status(document, asked.inputs)
 
@@ -115,7 +118,7 @@ def _diagnose(asked: argparse.Namespace) -> int:
     if asked.json:
         print(json.dumps(document, indent=1))
     else:
-        print("\n".join([*verdict(document), *_reasons(document)]))
+        terminal.page(document, Console())
     return _status(document, asked.inputs)
 
 
@@ -161,36 +164,6 @@ def _harmless(frame: Any) -> Any:
 
 
 # --- what is printed ------------------------------------------------------------------------------------
-
-
-def verdict(document: dict[str, Any]) -> Iterator[str]:
-    """Yield the lines of the verdict: a few for each finding."""
-    for finding in document["findings"]:
-        count = len(finding["messages"])
-        affected = f"; {count} message{'s' * (count != 1)} affected" if count else ""
-        yield f"{finding['severity'].upper()}: {finding['cause']} ({finding['confidence']}{affected})"
-        yield f"  {printable(finding['sentence'])}"
-        yield f"  Next test: {printable(finding['next_test'])}"
-        yield f"  Remedy:    {printable(finding['remedies'][0])}"
-    if not document["findings"] and document["healthy"]:
-        yield "Nothing failed, and no path shows a defect, as far as these inputs tell."
-    elif not document["findings"]:
-        yield "There is nothing to judge: no delivery and no SMTP connection was found in what was read."
-    if document["healthy"]:
-        yield f"Healthy: {', '.join(document['healthy'])}"
-
-
-def _reasons(document: dict[str, Any]) -> Iterator[str]:
-    """Yield why, for each finding: the evidence, what speaks against it, what could not be seen."""
-    for finding in document["findings"]:
-        yield f"\nWhy {finding['cause']} at {finding['peer']}:"
-        for sign, name in (("+", "evidence"), ("-", "against")):
-            for said in finding[name]:
-                source = f"  [{said['source']}]" if said["source"] else ""
-                yield f"  {sign} {printable(said['sentence'] + source)}"
-        yield from (f"  ? {printable(sentence)}" for sentence in finding["not_observable"])
-        yield from (f"  not {one['cause']}: {printable(one['sentence'])}" for one in finding["ruled_out"])
-        yield f"  Wireshark: {finding['display_filter']}"
 
 
 def _status(document: dict[str, Any], named: Sequence[str]) -> int:

@@ -32,7 +32,8 @@ MAY_IMPORT = {
     "compare": GROUND | {"incident", "correlation", "observations", "findings"},
     "show": GROUND | {"plot", "incident", "observations", "findings"},
     "report": GROUND | {"incident", "show"},
-    "cli": GROUND | {"incident", "observations", "findings", "report"},
+    "terminal": GROUND,
+    "cli": GROUND | {"incident", "observations", "findings", "terminal", "report"},
 }
 
 

@@ -1,0 +1,115 @@
+"""What the terminal shows: the verdict first, then why, then what next.
+
+All text of others is printed as text: no markup, no escape sequence. Commands stay on one line, to be copied.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from rich.console import Console
+from rich.text import Text
+
+from smtpkit.printable import printable
+
+_STYLES = {"error": "bold red", "warn": "bold yellow", "note": "bold cyan", "chat": "bold"}
+_INDENT = "  "
+NARROWEST = 20  # columns
+
+
+def verdict(document: dict[str, Any], console: Console) -> None:
+    """Print what was found, a few lines for each finding.
+
+    Parameters
+    ----------
+    document
+        As `smtpkit.findings.document` returns it.
+    console
+        Where to.
+    """
+    for finding in document["findings"]:
+        _head(finding, console)
+        _command("Next test: ", finding["next_test"], console)
+        _paragraph(f"{_INDENT}Remedy:    ", _text(finding["remedies"][0]), console)
+        console.print()
+    _end(document, console)
+
+
+def page(document: dict[str, Any], console: Console) -> None:
+    """Print what was found, with all that speaks for and against it, what to test and what to do.
+
+    Parameters
+    ----------
+    document
+        As `smtpkit.findings.document` returns it.
+    console
+        Where to.
+    """
+    for finding in document["findings"]:
+        _head(finding, console)
+        _section("Why", "+", map(_told, finding["evidence"]), console)
+        _section("Against it", "-", map(_told, finding["against"]), console)
+        _section("Not to be seen", "?", map(_text, finding["not_observable"]), console)
+        ruled_out = (_text(f"{one['cause']}: {one['sentence']}") for one in finding["ruled_out"])
+        _section("What it is not", "x", ruled_out, console)
+        _title("What next", console)
+        _command("Test:      ", finding["next_test"], console)
+        for number, remedy in enumerate(finding["remedies"], 1):
+            _paragraph(f"{_INDENT}Remedy {number}:  ", _text(remedy), console)
+        _command("Wireshark: ", finding["display_filter"], console)
+        console.print()
+    _end(document, console)
+
+
+def _head(finding: dict[str, Any], console: Console) -> None:
+    count = len(finding["messages"])
+    affected = f"; {count} message{'s' * (count != 1)} affected" if count else ""
+    title = f"{finding['severity'].upper()}: {finding['cause']} ({finding['confidence']}{affected})"
+    console.print(Text(title, _STYLES[finding["severity"]]), soft_wrap=True)
+    _paragraph(_INDENT, _text(finding["sentence"], "bold"), console)
+
+
+def _section(title: str, sign: str, items: Iterable[Text], console: Console) -> None:
+    """Print a title and a list; nothing where the list is empty."""
+    for number, item in enumerate(items):
+        if not number:
+            _title(title, console)
+        _paragraph(f"{_INDENT}{sign} ", item, console)
+
+
+def _title(title: str, console: Console) -> None:
+    console.print()
+    console.print(Text(_INDENT).append(title, "underline"))
+
+
+def _told(said: dict[str, Any]) -> Text:
+    source = f"  [{printable(said['source'])}]" if said["source"] else ""
+    return _text(said["sentence"]).append(source, "dim")
+
+
+def _text(text: str, style: str = "") -> Text:
+    return Text(printable(text), style)
+
+
+def _paragraph(start: str, text: Text, console: Console) -> None:
+    """Print a text in lines as wide as the terminal, the later ones indented like the first."""
+    for number, line in enumerate(text.wrap(console, max(console.width - len(start), NARROWEST))):
+        line.rstrip()
+        console.print(Text(" " * len(start) if number else start).append_text(line), soft_wrap=True)
+
+
+def _command(name: str, command: str, console: Console) -> None:
+    console.print(Text(f"{_INDENT}{name}").append(printable(command), "green"), soft_wrap=True)
+
+
+def _end(document: dict[str, Any], console: Console) -> None:
+    if not document["findings"]:
+        nothing = (
+            "Nothing failed, and no path shows a defect, as far as these inputs tell."
+            if document["healthy"]
+            else "There is nothing to judge: no delivery and no SMTP connection was found in what was read."
+        )
+        console.print(nothing, soft_wrap=True)
+    if document["healthy"]:
+        console.print(Text(f"Healthy: {', '.join(document['healthy'])}"), soft_wrap=True)
