@@ -27,6 +27,7 @@ MAY_IMPORT = {
     "correlation": GROUND,
     "observations": GROUND | ANALYSES | {"incident", "correlation"},
     "causes": GROUND | {"observations"},
+    "summary": GROUND | {"incident", "observations", "correlation"},
     "findings": GROUND | {"incident", "observations", "causes"},
     "show": GROUND | {"plot", "incident", "observations", "findings"},
     "report": GROUND | {"incident", "show"},
