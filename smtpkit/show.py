@@ -122,9 +122,17 @@ def figure(ax: plot.Axes, rows: pd.DataFrame | None = None) -> Shown:
 
 def table(frame: pd.DataFrame, *, caption: str, most_rows: int = MOST_ROWS) -> Shown:
     """Return `frame` as a table: its first `most_rows` rows, and how many are left out."""
+    if frame.empty:
+        return Shown(_part("sentence", f"{caption}: there are none."))
     rows = frame.head(most_rows).itertuples(index=False, name=None)
     cells = [[_cell(value) for value in row] for row in rows]
     return Shown(_part("table", caption, list(frame.columns), cells, len(frame) - most_rows))
+
+
+def columns(name: str) -> Shown:
+    """Return what the columns of the table `name` mean, and their units."""
+    described = tables.describe(name)[["name", "meaning", "unit", "source"]]
+    return table(described.rename(columns=str.capitalize), caption=f"The table {name}")
 
 
 def attempts(incident: Incident) -> Shown:

@@ -16,6 +16,7 @@ from smtpkit.observations.groups import groups
 
 FEW = 8  # rows
 _FEATURES = {
+    "pattern": "the bytes of the verdict",
     "data_size": "octets of data",
     "logged_size": "size in the log",
     "longest_line": "octets of the longest line",
@@ -130,20 +131,29 @@ def messages(incident: Incident, document: dict[str, Any]) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        One row for each message: `failed`, and its features as numbers, <NA> where unknown.
+        One row for each message: `message_id`, `failed`, and its features as numbers, <NA> where unknown;
+        `pattern` says how often it holds the bytes that the finding names.
     """
-    peers = [finding["peer"] for finding in document["findings"]][:1]
-    found = [group for group in groups(incident, failures(incident)) if group.peer in peers]
+    first = next(iter(document["findings"]), {"peer": None, "parameters": {}})
+    found = [group for group in groups(incident, failures(incident)) if group.peer == first["peer"]]
     largest = max(found, key=lambda group: len(group.failures), default=None)
     if largest is None:
         return pd.DataFrame(columns=["message_id", "failed", *_FEATURES])
     rows = largest.messages.sort_values("failed", ascending=False, kind="stable", ignore_index=True)
-    return rows[["message_id", "failed", *_FEATURES]]
+    pattern = bytes.fromhex(first["parameters"].get("pattern_hex") or "00")
+    rows["pattern"] = _holding(pattern, rows["message_id"], incident)
+    return rows[["message_id", "failed", *_FEATURES]].astype(dict.fromkeys(_FEATURES, "Int64"))
+
+
+def _holding(pattern: bytes, ids: pd.Series, incident: Incident) -> list[Any]:
+    """Count the bytes in each message; zeros are counted as a feature already."""
+    known = {} if pattern == b"\0" else incident.octets
+    return [known[name].count(pattern) if name in known else pd.NA for name in ids]
 
 
 def explained(messages: pd.DataFrame) -> pd.DataFrame:
     """Return how well each feature tells the failing `messages` from the passing (`correlation.explain`)."""
-    found = correlation.explain(messages, _FEATURES)
+    found = correlation.explain(messages, _FEATURES).astype({"separates": bool})
     return found.assign(feature=found["feature"].map(_FEATURES))
 
 
@@ -155,8 +165,8 @@ def features(explained: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "Feature": explained["feature"],
-            "Largest below the limit": explained["low"],
-            "Smallest from it on": explained["high"],
+            "Largest below the limit": explained["low"].astype("Int64"),
+            "Smallest from it on": explained["high"].astype("Int64"),
             "Failed from it on": explained["failed_above"].astype(str) + " of " + above.astype(str),
             "Failed below": explained["failed_below"].astype(str) + " of " + below.astype(str),
             "By chance": [f"{p:.2g}" for p in explained["p"]],
