@@ -14,7 +14,7 @@ from smtpkit.incident import Incident
 from smtpkit.observations import failures
 from smtpkit.observations.groups import groups
 
-FEW = 8  # rows
+FEW = 5  # rows
 _FEATURES = {
     "pattern": "the bytes of the verdict",
     "data_size": "octets of data",
@@ -134,7 +134,7 @@ def messages(incident: Incident, document: dict[str, Any]) -> pd.DataFrame:
         One row for each message: `message_id`, `failed`, and its features as numbers, <NA> where unknown;
         `pattern` says how often it holds the bytes that the finding names.
     """
-    first = next(iter(document["findings"]), {"peer": None, "parameters": {}})
+    first: dict[str, Any] = next(iter(document["findings"]), {"peer": None, "parameters": {}})
     found = [group for group in groups(incident, failures(incident)) if group.peer == first["peer"]]
     largest = max(found, key=lambda group: len(group.failures), default=None)
     if largest is None:

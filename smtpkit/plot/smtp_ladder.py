@@ -40,7 +40,7 @@ def smtp_ladder(
             axes(ax), "No capture shows an SMTP session in clear text: there is no ladder to draw."
         )
     steps = _steps(dialogue, transactions, connections.iloc[0]).tail(MOST_STEPS)
-    ax = axes(ax, height=1.2 + 0.28 * len(steps))
+    ax = axes(ax, height=1.2 + 0.32 * len(steps))
     for at, step in enumerate(steps.itertuples()):
         _arrow(ax, at, step)
     _frame(ax, steps)
@@ -104,18 +104,18 @@ def _arrow(ax: Axes, at: int, step: Any) -> None:
         "linestyle": "-" if step.by == "client" else "--",
     }
     ax.annotate("", (end, at), (begin, at), arrowprops=style)
-    ax.text(0.5, at - 0.12, text(step.what), ha="center", va="bottom", fontsize="small")
+    ax.text(0.5, at - 0.06, text(step.what), ha="center", va="bottom")
     ax.plot([begin], [at], ".", color=colour)
     late = step.wait >= LONG
     words = f"{step.seconds:.1f} s" + (f"\n({duration(step.wait)} later)" if late else "")
-    ax.text(-0.04, at, words, ha="right", va="center", fontsize="small", color=VERMILLION if late else BLACK)
+    ax.text(-0.04, at, words, ha="right", va="center", color=VERMILLION if late else BLACK)
 
 
 def _frame(ax: Axes, steps: pd.DataFrame) -> None:
     for side, name in ((0, "client"), (1, "server")):
         ax.axvline(side, color=BLACK, linewidth=1, zorder=0)
         ax.text(side, -0.95, name, ha="center", va="bottom")
-    ax.set_xlim(-0.35, 1.05)
+    ax.set_xlim(-0.3, 1.05)
     ax.set_ylim(len(steps) - 0.4, -0.9)
     ax.set_axis_off()
 

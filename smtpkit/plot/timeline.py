@@ -44,7 +44,7 @@ def timeline(
         connection or attempt without one, by server and time, the server with most failures at the top.
     """
     ax = axes(ax)
-    offsets = pd.to_timedelta(captures.set_index("capture")["clock_offset"].fillna(0), unit="s")
+    offsets = captures.set_index("capture")["clock_offset"]
     seen = connections[[*_KEY, *_ENDS, "start", "end"]].merge(stalls[_KEY].drop_duplicates(), "left")
     rows = _rows(_moved(seen, offsets), attempts)
     if rows.empty:
@@ -58,7 +58,7 @@ def timeline(
 
 def _moved(frame: pd.DataFrame, offsets: pd.Series) -> pd.DataFrame:
     """Return times of the captures as the log's clock would have told them."""
-    by = frame["capture"].map(offsets).fillna(pd.Timedelta(0))
+    by = pd.to_timedelta(frame["capture"].map(offsets).astype(float).fillna(0), unit="s")
     return frame.assign(start=frame["start"] + by, end=frame["end"] + by)
 
 
@@ -71,9 +71,9 @@ def _rows(connections: pd.DataFrame, attempts: pd.DataFrame) -> pd.DataFrame:
     failures = every["outcome"].isin(["deferred", "failed"]).groupby(every["peer"]).transform("sum")
     every["first"] = every["start"].fillna(every["logged"])
     every = every.assign(failures=-failures).sort_values(["failures", "peer", "first"], kind="stable")
-    ends = every[_ENDS].astype("string").fillna("").agg(" ".join, axis="columns")
-    alone = every["start"].isna()
-    return every.assign(row=pd.factorize(ends.mask(alone, every.index.astype(str)))[0])
+    number = every.groupby(_ENDS, dropna=False, sort=False).ngroup()
+    number = number.mask(every["start"].isna(), -1 - every.index.to_series())
+    return every.assign(row=pd.factorize(number)[0])
 
 
 def _draw_connections(ax: Axes, rows: pd.DataFrame, stalls: pd.DataFrame) -> None:
