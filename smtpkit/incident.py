@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pandas as pd
-from tqdm import tqdm
+from tqdm.asyncio import tqdm as plain
+from tqdm.auto import tqdm
 
 from smtpkit import content, exim, join, mtu, octets, smtp, tables, tcp
 from smtpkit.capture import CaptureError, Reader, payload_of
@@ -21,6 +22,7 @@ from smtpkit.files import located, open_input
 
 HEAD = 65536  # bytes by which a file is known
 _KEY = ["capture", "stream"]
+_SILENT = None if tqdm is plain else False  # a bar in a terminal and in a notebook, none in a file
 _STAMP = re.compile(rb"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(?:\.\d+)?( [+-]\d{4})? ", re.MULTILINE)
 
 
@@ -236,7 +238,7 @@ def _read_capture(
     packets, streams = [], smtp.Streams()
     reader = Reader(*(file["path"] for file in rotation), capture=number)
     try:
-        for batch, payload in tqdm(reader, desc="capture", unit=" batches", disable=None, leave=False):
+        for batch, payload in tqdm(reader, desc="capture", unit=" batches", disable=_SILENT, leave=False):
             packets.append(batch)
             streams.feed(batch, payload_of(batch, payload))
         if (reader.captures["packets"] == 0).all():

@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -131,8 +132,26 @@ def to_html(notebook: NotebookNode) -> str:
     templates = str(Path(__file__).parent / "templates")
     exporter = HTMLExporter(template_name="page", extra_template_basedirs=[templates])
     exporter.register_filter("printable", printable)
-    page, _ = exporter.from_notebook_node(notebook, {"failure": _failure(notebook)})
+    page, _ = exporter.from_notebook_node(_telling(notebook), {"failure": _failure(notebook)})
     return page
+
+
+def _telling(notebook: NotebookNode) -> NotebookNode:
+    """Leave out each text tagged `figure` with the cell below it where that has nothing to draw."""
+    cells = notebook.cells
+    silent = {
+        number
+        for number, (text, cell) in enumerate(pairwise(cells))
+        if "figure" in text.metadata.get("tags", []) and not _draws(cell)
+    }
+    told = [cell for number, cell in enumerate(cells) if not {number, number - 1} & silent]
+    return nbformat.from_dict(notebook | {"cells": told})
+
+
+def _draws(cell: NotebookNode) -> bool:
+    outputs = cell.get("outputs", [])
+    failed = any(output.output_type == "error" for output in outputs)
+    return failed or any("<figure" in output.get("data", {}).get("text/html", "") for output in outputs)
 
 
 def _name(path: str | os.PathLike[str]) -> str:

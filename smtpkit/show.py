@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jinja2
+import numpy as np
 import pandas as pd
 from markupsafe import Markup
 
@@ -45,13 +46,25 @@ class Shown:
 
 
 class Example(NamedTuple):
-    """What the figures draw: one connection, the packet sizes on its path, and a size that decides."""
+    """What the figures draw: one connection, the packet sizes on its path, and what decides."""
 
     packets: pd.DataFrame
     stalls: pd.DataFrame
+    connections: pd.DataFrame
+    sessions: pd.DataFrame
+    transactions: pd.DataFrame
+    dialogue: pd.DataFrame
     sizes: pd.DataFrame
     path_mtu: pd.DataFrame
+    loss_rates: pd.DataFrame
     threshold: tuple[int, int] | None
+    suspects: list[bytes]
+
+    @property
+    def dying(self) -> pd.DataFrame:
+        """The longest stall whose segment was captured: its row names the packet."""
+        seen = self.stalls[~self.stalls["missing"].fillna(False).astype(bool)]
+        return seen.sort_values("duration", ascending=False).head(1)
 
 
 def verdict(document: dict[str, Any]) -> Shown:
@@ -95,22 +108,32 @@ def display_filters(document: dict[str, Any]) -> Shown:
     return Shown(_part("display_filters", document))
 
 
-def figure(ax: plot.Axes) -> Shown:
+def figure(ax: plot.Axes, rows: pd.DataFrame | None = None) -> Shown:
     """Return the picture of `ax`, with the label of `ax` as its alternative text, and close it.
 
-    Where nothing is drawn on `ax`, the label stands alone.
+    `rows` go under it as a small table. Where nothing is drawn on `ax`, the label stands alone.
     """
     words, image = str(ax.get_label()), plot.png(ax)
     if not ax.has_data():
         return Shown(_part("sentence", words))
-    return Shown(_part("figure", words, base64.b64encode(image).decode()))
+    drawn = Shown(_part("figure", words, base64.b64encode(image).decode()))
+    under = table(rows, caption="In numbers").html if rows is not None and len(rows) else ""
+    return Shown(drawn.html + under)
 
 
 def table(frame: pd.DataFrame, *, caption: str, most_rows: int = MOST_ROWS) -> Shown:
     """Return `frame` as a table: its first `most_rows` rows, and how many are left out."""
+    if frame.empty:
+        return Shown(_part("sentence", f"{caption}: there are none."))
     rows = frame.head(most_rows).itertuples(index=False, name=None)
     cells = [[_cell(value) for value in row] for row in rows]
     return Shown(_part("table", caption, list(frame.columns), cells, len(frame) - most_rows))
+
+
+def columns(name: str) -> Shown:
+    """Return what the columns of the table `name` mean, and their units."""
+    described = tables.describe(name)[["name", "meaning", "unit", "source"]]
+    return table(described.rename(columns=str.capitalize), caption=f"The table {name}")
 
 
 def attempts(incident: Incident) -> Shown:
@@ -151,22 +174,50 @@ def about(document: dict[str, Any]) -> Shown:
 def example(incident: Incident, document: dict[str, Any]) -> Example:
     """Choose what the figures draw: the first stalled connection of the first finding that has one.
 
-    Where none has one, it is a finding's first connection, else the busiest of all: there is no stall to draw
+    Where none has one, it is a finding's first connection, else the busiest of all: there is no fault to draw
     then, but the packet sizes on its path still are of interest.
     """
     named = [(c["capture"], c["stream"]) for f in document["findings"] for c in f["connections"]]
     stalled = set(_keys(incident.stalls))
     busiest = _keys(incident.connections.sort_values("packets", ascending=False))
     key = next(iter([*filter(stalled.__contains__, named), *named, *busiest]), (-1, -1))
-    packets, stalls = _of(incident.packets, key), _of(incident.stalls, key)
-    if key not in named:
-        stalls = stalls.iloc[:0]
-    longest = stalls.sort_values("duration", ascending=False)["direction"]
-    path = incident.connections.merge(_of(incident.connections, key)[_PATH])
-    wanted = {"direction": [*longest, "forward"][:1]}
-    sizes = incident.sizes.merge(path[_KEY]).merge(pd.DataFrame(wanted))
-    path_mtu = incident.path_mtu.merge(path[_PATH].drop_duplicates()).merge(pd.DataFrame(wanted))
-    return Example(packets, stalls, sizes, path_mtu, _threshold(document))
+    parameters = [finding["parameters"] for finding in document["findings"]]
+    return _example(incident, key, faulty=key in named, parameters=parameters)
+
+
+def longest_stall(incident: Incident) -> Example:
+    """Choose the connection with the longest stall; all is empty if none stalled."""
+    longest = _keys(incident.stalls.sort_values("duration", ascending=False))
+    return _example(incident, next(iter(longest), (-1, -1)), faulty=True, parameters=[])
+
+
+def _example(
+    incident: Incident, key: tuple[int, int], *, faulty: bool, parameters: list[dict[str, Any]]
+) -> Example:
+    own = {name: _of(getattr(incident, name), key) for name in _OF_ONE}
+    if not faulty:
+        own |= {name: own[name].iloc[:0] for name in _OF_A_FAULT}
+    longest = own["stalls"].sort_values("duration", ascending=False)["direction"]
+    wanted = pd.DataFrame({"direction": [*longest, "forward"][:1]})
+    path = incident.connections.merge(own["connections"][_PATH].drop_duplicates())
+    sizes = incident.sizes.merge(path[_KEY]).merge(wanted)
+    path_mtu, loss_rates = (
+        rows.merge(path[_PATH].drop_duplicates()).merge(wanted)
+        for rows in (incident.path_mtu, incident.loss_rates)
+    )
+    suspects = [bytes.fromhex(found["pattern_hex"]) for found in parameters if found.get("pattern_hex")]
+    return Example(
+        **own,
+        sizes=sizes,
+        path_mtu=path_mtu,
+        loss_rates=loss_rates,
+        threshold=_threshold(parameters),
+        suspects=suspects,
+    )
+
+
+_OF_A_FAULT = ("stalls", "sessions", "transactions", "dialogue")
+_OF_ONE = ("packets", "connections", *_OF_A_FAULT)
 
 
 def _keys(frame: pd.DataFrame) -> list[tuple[int, int]]:
@@ -177,15 +228,11 @@ def _of(frame: pd.DataFrame, key: tuple[int, int]) -> pd.DataFrame:
     return frame[(frame["capture"] == key[0]) & (frame["stream"] == key[1])]
 
 
-def _threshold(document: dict[str, Any]) -> tuple[int, int] | None:
+def _threshold(parameters: list[dict[str, Any]]) -> tuple[int, int] | None:
     """Sizes by which a finding parts messages, if they are of the kind that the log tells."""
-    for parameters in (finding["parameters"] for finding in document["findings"]):
-        if (
-            parameters.get("size_measure") == "S"
-            and parameters.get("size_low")
-            and parameters.get("size_high")
-        ):
-            return parameters["size_low"], parameters["size_high"]
+    for found in parameters:
+        if found.get("size_measure") == "S" and found.get("size_low") and found.get("size_high"):
+            return found["size_low"], found["size_high"]
     return None
 
 
@@ -225,6 +272,8 @@ def _end(end: pd.Series) -> str:
 def _cell(value: Any) -> str:
     if pd.isna(value):
         return "–"
+    if isinstance(value, bool | np.bool_):
+        return "yes" if value else "no"
     return f"{value:%Y-%m-%d %H:%M:%S}" if isinstance(value, pd.Timestamp) else str(value)
 
 

@@ -28,6 +28,7 @@ MAY_IMPORT = {
     "correlation": GROUND,
     "observations": GROUND | ANALYSES | {"incident", "correlation"},
     "causes": GROUND | {"observations"},
+    "summary": GROUND | {"incident", "observations", "correlation"},
     "findings": GROUND | {"incident", "observations", "causes"},
     "compare": GROUND | {"incident", "correlation", "observations", "findings"},
     "show": GROUND | {"plot", "incident", "observations", "findings"},

@@ -30,7 +30,7 @@ from capture_bytes import (
 )
 
 from smtpkit import tables
-from smtpkit.capture import Reader, payload_of, read_capture
+from smtpkit.capture import Reader, payload_of, read_capture, read_payload
 
 
 @pytest.fixture
@@ -372,3 +372,10 @@ def test_time_stamps_of_2106_and_of_no_time(tmp_path):
     path = tmp_path / "a.pcap"
     path.write_bytes(pcap(SEGMENT).replace(struct.pack("<I", START), b"\xff\xff\xff\xff"))
     assert read_capture(path).loc[0, "time"] == pd.Timestamp("2106-02-07 06:28:15.000007", tz="UTC")
+
+
+def test_the_payload_of_a_packet_is_read_again(tmp_path):
+    file = tmp_path / "a.pcap"
+    file.write_bytes(pcap(out(1, data=b"MAIL"), out(5, data=b"RCPT"), out(9)))
+    packets = read_capture(file)
+    assert [read_payload(packets.iloc[n:]) for n in range(4)] == [b"MAIL", b"RCPT", b"", b""]

@@ -239,3 +239,24 @@ def test_images_have_words_and_are_drawn(browser, rendered):
     assert len(images) == 3
     assert all(alt and width > 600 for alt, width in images)
     tab.close()
+
+
+def marked(words, *outputs):
+    text = nbformat.v4.new_markdown_cell(f"## {words}", metadata={"tags": ["figure"]})
+    return [text, nbformat.v4.new_code_cell("draw()", outputs=list(outputs))]
+
+
+def test_a_figure_with_nothing_to_draw_is_left_out_with_its_text():
+    drawn = nbformat.v4.new_output("display_data", {"text/html": "<figure>drawn</figure>"})
+    silent = nbformat.v4.new_output("display_data", {"text/html": "<p>nothing</p>"})
+    made = notebook("## Verdict")
+    made.cells += [
+        *marked("One", drawn),
+        *marked("Two", silent),
+        *marked("Three", error("ValueError", "bad")),
+    ]
+    page = report.to_html(made)
+    assert re.findall(r'<li><a href="#([^"]+)">', page) == ["Verdict", "One", "Three"]
+    assert "nothing" not in page
+    assert "This step failed: bad" in page
+    assert len(made.cells) == 7
