@@ -16,6 +16,7 @@ from typing import Any
 import pandas as pd
 
 from smtpkit import tables
+from smtpkit.addresses import is_ipv6
 from smtpkit.causes import CAUSES, Case, Cause
 from smtpkit.causes.unexplained import unexplained_attempts, unexplained_connections
 from smtpkit.incident import Incident, among
@@ -288,7 +289,7 @@ def _where(connections: pd.DataFrame, peer: str | None) -> dict[str, Any]:
         }
         for one in _records(connections)
     ]
-    field = "ipv6.addr" if ":" in (peer or "") else "ip.addr"
+    field = "ipv6.addr" if is_ipv6(peer or "") else "ip.addr"
     ports = sorted(set(connections["client_port"].dropna().astype(int)))
     listed = f" && tcp.port in {{{', '.join(map(str, ports))}}}" if 0 < len(ports) <= MOST_PORTS else ""
     where = f"{field} == {peer}" if peer else "tcp.port == 25"

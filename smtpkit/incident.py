@@ -35,7 +35,8 @@ class Incident:
 
     `timezone` is the zone that a log without zone was read in, `timezone_reason` says where it is from.
     `octets` holds messages by Exim id where some failed and others passed, as far as message files are given:
-    never written anywhere, and empty when tables are read back.
+    never written with the tables, and empty when these are read back. `redacted`: names are labels
+    (`smtpkit.redact`).
     """
 
     captures: pd.DataFrame
@@ -57,11 +58,11 @@ class Incident:
     timezone: str
     timezone_reason: str
     octets: Mapping[str, bytes] = field(default_factory=dict)
+    redacted: bool = False
 
 
-TABLE_NAMES = tuple(
-    f.name for f in fields(Incident) if f.name not in ("timezone", "timezone_reason", "octets")
-)
+_BESIDE = ("timezone", "timezone_reason", "redacted")  # kept with the table `inputs`
+TABLE_NAMES = tuple(f.name for f in fields(Incident) if f.name not in (*_BESIDE, "octets"))
 
 
 class Wanted(NamedTuple):
@@ -390,11 +391,11 @@ def _octets(attempts: pd.DataFrame, content: pd.DataFrame) -> dict[str, bytes]:
 def to_tables(incident: Incident) -> dict[str, pd.DataFrame]:
     """Return the tables by name, as `load` takes them back from a folder of Parquet files.
 
-    The zone goes with the table `inputs`, in its `attrs`.
+    What is no table goes with the table `inputs`, in its `attrs`.
     """
     frames = {name: getattr(incident, name) for name in TABLE_NAMES}
     frames["inputs"] = frames["inputs"].copy()
-    frames["inputs"].attrs = {name: getattr(incident, name) for name in ("timezone", "timezone_reason")}
+    frames["inputs"].attrs = {name: getattr(incident, name) for name in _BESIDE}
     return frames
 
 
@@ -403,8 +404,8 @@ def _from_tables(folder: Path) -> Incident:
     try:
         read = {name: pd.read_parquet(folder / f"{name}.parquet") for name in TABLE_NAMES}
         frames: dict[str, Any] = {name: _restore(frame, name) for name, frame in read.items()}
-        zone = {name: read["inputs"].attrs[name] for name in ("timezone", "timezone_reason")}
-        return Incident(**frames, **zone)
+        beside = {name: read["inputs"].attrs[name] for name in _BESIDE}
+        return Incident(**frames, **beside)
     except (OSError, ValueError, KeyError) as error:
         raise InputError(
             f"{folder}: not a folder of `smtpkit tables` ({_reason(error)}); write it anew"

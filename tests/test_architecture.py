@@ -11,19 +11,21 @@ from conftest import ROOT
 
 PACKAGE = ROOT / "smtpkit"
 
-GROUND = {"tables", "files", "forms", "hashing", "measure", "printable"}
+GROUND = {"tables", "addresses", "files", "forms", "hashing", "measure", "phrases", "printable"}
 READERS = {"capture", "exim", "content"}
 ANALYSES = {"tcp", "smtp", "mtu"}
 # What each module may import of the others: rows above its own, never a group beside it.
 MAY_IMPORT = {
     **{name: set() for name in GROUND},
     "measure": {"tables"},
+    "printable": {"addresses"},
     **dict.fromkeys(READERS, GROUND),
     "tcp": GROUND,
     **dict.fromkeys({"smtp", "mtu"}, GROUND | {"tcp"}),
     "plot": GROUND,
     "join": GROUND,
     "incident": GROUND | READERS | ANALYSES | {"join"},
+    "redact": GROUND | {"incident"},
     "correlation": GROUND,
     "observations": GROUND | ANALYSES | {"incident", "correlation"},
     "causes": GROUND | {"observations"},
@@ -82,7 +84,7 @@ def test_importing_smtpkit_loads_nothing_heavy():
 def test_environment_yml_equals_pyproject():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     lines = (ROOT / "environment.yml").read_text().splitlines()
-    conda = [line.strip()[2:].split()[0] for line in lines if re.match(r"  - [a-z0-9_.]+[>=]", line)]
+    conda = [line.strip()[2:].split()[0] for line in lines if re.match(r" +- [a-z0-9_.]+[>=]", line)]
     dependencies = [d.split(";")[0] for d in project["dependencies"]]  # conda knows no markers
     assert conda == [f"python{project['requires-python']}", *dependencies]
 

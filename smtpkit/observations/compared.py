@@ -10,6 +10,7 @@ import pandas as pd
 from smtpkit import correlation
 from smtpkit.observations.groups import Group
 from smtpkit.observations.statement import number, seen
+from smtpkit.phrases import WITHHELD
 
 _EXPLAINED = (
     ("size_explains", ("data_size", "logged_size"), "a size"),
@@ -65,9 +66,9 @@ def _limit(name: str, feature: str, low: int | None, high: int | None) -> dict[s
 
 def _pattern(group: Group) -> Iterator[dict[str, Any]]:
     """Look for bytes that all failing messages share and no passing one has."""
-    octets, messages = group.incident.octets, group.messages
+    held, messages = group.incident.octets, group.messages
     failing, passing = (
-        [octets[name] for name in messages.loc[messages["failed"] == value, "message_id"] if name in octets]
+        [held[name] for name in messages.loc[messages["failed"] == value, "message_id"] if name in held]
         for value in (True, False)
     )
     explained = {"nul_count", "nul_last", "split"} & set(group.limits)
@@ -82,12 +83,12 @@ def _pattern(group: Group) -> Iterator[dict[str, Any]]:
             "pattern_explains", False, "No bytes tell failing messages from passing ones.", group.source
         )
         return
+    octets = WITHHELD if group.incident.redacted else found.octets.hex()
     sentence = (
-        f"All {len(failing)} messages that failed hold the bytes {found.octets.hex()}, none of the "
+        f"All {len(failing)} messages that failed hold the bytes {octets}, none of the "
         f"{len(passing)} that passed does; of chance one would expect {found.coincidence:.2g} such patterns."
     )
-    figures = {"pattern_hex": found.octets.hex()}
-    yield seen("pattern_explains", True, sentence, group.source, **figures)
+    yield seen("pattern_explains", True, sentence, group.source, pattern_hex=octets)
     yield seen("pattern_sure", True, sentence, group.source)
 
 
