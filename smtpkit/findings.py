@@ -75,8 +75,19 @@ def healthy(incident: Incident, findings: pd.DataFrame) -> list[str]:
 
 def document(incident: Incident, findings: pd.DataFrame) -> dict[str, Any]:
     """Return the findings as the JSON document of the command line (schema 1)."""
+    found = _records(findings)
+    return {
+        "schema": 1,
+        "inputs": inputs(incident),
+        "findings": found,
+        "healthy": healthy(incident, findings),
+    }
+
+
+def inputs(incident: Incident) -> list[dict[str, Any]]:
+    """Return what the inputs were and what was skipped of each, as the JSON document has it."""
     skipped = _records(incident.skipped)
-    inputs = [
+    return [
         {
             **{name: row[name] for name in ("path", "kind", "sha256", "rows")},
             "skipped": [
@@ -86,8 +97,6 @@ def document(incident: Incident, findings: pd.DataFrame) -> dict[str, Any]:
         }
         for row in _records(incident.inputs)
     ]
-    found = _records(findings)
-    return {"schema": 1, "inputs": inputs, "findings": found, "healthy": healthy(incident, findings)}
 
 
 # --- weighing -------------------------------------------------------------------------------------------

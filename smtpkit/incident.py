@@ -20,6 +20,7 @@ from smtpkit.capture import sniff as is_capture
 from smtpkit.files import located, open_input
 
 MOST_OCTETS = 1 << 21  # of messages that are compared byte by byte
+_OCTETS = "octets.parquet"
 HEAD = 65536  # bytes by which a file is known
 _KEY = ["capture", "stream"]
 _STAMP = re.compile(rb"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(?:\.\d+)?( [+-]\d{4})? ", re.MULTILINE)
@@ -405,11 +406,27 @@ def _from_tables(folder: Path) -> Incident:
         read = {name: pd.read_parquet(folder / f"{name}.parquet") for name in TABLE_NAMES}
         frames: dict[str, Any] = {name: _restore(frame, name) for name, frame in read.items()}
         beside = {name: read["inputs"].attrs[name] for name in _BESIDE}
-        return Incident(**frames, **beside)
+        return Incident(**frames, **beside, octets=_saved_octets(folder))
     except (OSError, ValueError, KeyError) as error:
         raise InputError(
             f"{folder}: not a folder of `smtpkit tables` ({_reason(error)}); write it anew"
         ) from error
+
+
+def save(incident: Incident, folder: Path) -> None:
+    """Write an incident whole, for another process of this user: tables as in `to_tables`, and octets."""
+    for name, frame in to_tables(incident).items():
+        frame.to_parquet(folder / f"{name}.parquet")
+    octets = {"message_id": list(incident.octets), "octets": list(incident.octets.values())}
+    pd.DataFrame(octets).to_parquet(folder / _OCTETS)
+
+
+def _saved_octets(folder: Path) -> dict[str, bytes]:
+    """Return what `save` wrote beside the tables; nothing where others wrote them."""
+    if not (folder / _OCTETS).is_file():
+        return {}
+    held = pd.read_parquet(folder / _OCTETS)
+    return dict(zip(held["message_id"], held["octets"], strict=True))
 
 
 def _restore(frame: pd.DataFrame, name: str) -> pd.DataFrame:

@@ -40,7 +40,7 @@ _FILTER_WORD = (
     r"(?:host|net|port|portrange|src|dst|tcp|udp|icmp6?|ip6?|proto|and|or|not|vlan|greater|less|len"
     r"|0x[0-9a-f]{1,4}|\d{1,5})(?![\w.:])"
 )
-_IN_FILTER = re.compile(rf"(?<![\w.:]){_FILTER_WORD}|(?P<name>[\w.:-]+)")
+_IN_FILTER = re.compile(rf"\[\d+(?::[124])?\]|(?<![\w.:]){_FILTER_WORD}|(?P<name>[\w.:-]+)")
 
 
 def known(text: str) -> str:

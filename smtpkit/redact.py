@@ -25,7 +25,7 @@ import pandas as pd
 
 from smtpkit import phrases, tables
 from smtpkit.addresses import IPV6_LABEL, KEY_SIZE, prefix_preserving, stays
-from smtpkit.incident import TABLE_NAMES, Incident
+from smtpkit.incident import TABLE_NAMES, Incident, InputError
 from smtpkit.phrases import WITHHELD
 
 _TOKEN = re.compile(r"[0-9A-Za-z:][0-9A-Za-z.:-]{1,127}")  # octets in hexadecimal are the longest
@@ -84,7 +84,7 @@ def read_key(path: str | os.PathLike[str] | None = None) -> bytes:
 
     Raises
     ------
-    ValueError
+    InputError
         If the file does not hold 64 hexadecimal digits.
     OSError
         If it cannot be read or made.
@@ -98,7 +98,7 @@ def read_key(path: str | os.PathLike[str] | None = None) -> bytes:
     with open(file, "rb") as made:
         digits = made.read(2 * KEY_SIZE + 2).strip()
     if not re.fullmatch(rb"[0-9A-Fa-f]{%d}" % (2 * KEY_SIZE), digits):
-        raise ValueError(
+        raise InputError(
             f"{file}: is no key of {2 * KEY_SIZE} hexadecimal digits; name a new file to make one"
         )
     return bytes.fromhex(digits.decode())

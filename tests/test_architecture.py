@@ -32,7 +32,7 @@ MAY_IMPORT = {
     "findings": GROUND | {"incident", "observations", "causes"},
     "show": GROUND | {"plot", "incident", "observations", "findings"},
     "report": GROUND | {"incident", "show"},
-    "cli": GROUND | {"incident", "observations", "findings", "report"},
+    "cli": GROUND | {"capture", "incident", "redact", "observations", "findings", "report"},
 }
 
 
