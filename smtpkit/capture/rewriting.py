@@ -129,7 +129,7 @@ class _Rewriter:
         """Return what is kept of a frame; `wire` is its length on the wire."""
         kind, at = decoder.network(frame, 0, len(frame), link)
         first, last = _LINK_ADDRESS.get(link, (0, 0))
-        frame[first:last] = bytes(len(frame[first:last]))
+        _blank(frame, first, last)
         if kind < 0:
             return frame[:at]
         end = at
@@ -142,12 +142,11 @@ class _Rewriter:
         if layer in (IPV4, IPV6):
             return self._ip(frame, at, wire)
         if layer == ETHERNET:
-            frame[at : at + 12] = bytes(12)
+            _blank(frame, at, at + 12)
         elif layer == UDP:
-            frame[at + 6 : at + 8] = bytes(2)  # no checksum: that of a tunnel covers all that it carries
-        elif layer == GENEVE:
-            size = (frame[at] & 0x3F) * 4
-            frame[at + 8 : at + 8 + size] = bytes(size)
+            _blank(frame, at + 6, at + 8)  # no checksum: that of a tunnel covers all that it carries
+        elif layer == GENEVE and at < len(frame):
+            _blank(frame, at + 8, at + 8 + (frame[at] & 0x3F) * 4)
         return at
 
     def _ip(self, frame: bytearray, at: int, wire: int, *, quoted: bool = False) -> int:
@@ -209,7 +208,7 @@ def _tcp(
         if frame[place] not in _KEPT_OPTIONS:
             frame[place : place + size] = b"\x01" * size
         elif frame[place] == 0:
-            frame[place : place + size] = bytes(size)
+            _blank(frame, place, end)
     if partial:  # the sum itself, not its complement
         _complement(frame, at + 16)
         _adjust(frame, at + 16, before, *ends)
@@ -237,7 +236,7 @@ def _blank_extensions(frame: bytearray, at: int, transport: int) -> None:
         size = (frame[place + 1] + 2) * 4 if kind == 51 else size
         if kind != decoder.FRAGMENT:
             kept = place + (4 if kind == 43 else 2)
-            frame[kept : place + size] = bytes(place + size - kept)
+            _blank(frame, kept, place + size)
         kind, place = frame[place], place + size
 
 
@@ -254,6 +253,10 @@ def _adjust(frame: bytearray, at: int, before: bytes, start: int, end: int) -> N
     while total >> 16:
         total = (total & 0xFFFF) + (total >> 16)
     frame[at : at + 2] = struct.pack(">H", ~total & 0xFFFF)
+
+
+def _blank(frame: bytearray, start: int, end: int) -> None:
+    frame[start:end] = bytes(len(frame[start:end]))
 
 
 def _complement(frame: bytearray, at: int) -> None:
