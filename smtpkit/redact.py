@@ -188,12 +188,12 @@ class Pseudonyms:
             return original
         return self._labels.setdefault(kind, {}).setdefault(original, WITHHELD)
 
-    def _address(self, original: str) -> str:
-        """Return what stands for an IP address, or for a name in the place of one."""
+    def _address(self, original: str, else_: str = "host") -> str:
+        """Return what stands for an IP address, or for the name of a host or domain in the place of one."""
         try:
             address = ip_address(original)
         except ValueError:
-            return self._label("host", original.casefold())
+            return self._label(else_, original.casefold())
         if stays(address) or original.casefold() in self._keep:
             return original
         if self._map is None:
@@ -207,7 +207,7 @@ class Pseudonyms:
         local, at, domain = original.rpartition("@")
         user = self._label("user", local) if local else ""
         if at or "." in domain or ":" in domain:
-            return f"{user}{at}{self._address(domain)}"
+            return f"{user}{at}{self._address(domain, 'domain')}"
         return self._label("user", domain)
 
     def _message(self, original: str) -> str:

@@ -67,7 +67,8 @@ def scope(incident: Incident) -> Shown:
     counts = f"{len(incident.packets):,} packets in {len(incident.connections):,} connections"
     counts += f", and {len(incident.log_lines):,} log lines about {len(incident.messages):,} messages"
     span = " to ".join(f"{time:%Y-%m-%d %H:%M:%S}" for time in (times.min(), times.max()))
-    return Shown(_part("sentence", f"From {span} UTC: {counts}."))
+    labels = " For strangers, names and addresses are replaced by labels." if incident.redacted else ""
+    return Shown(_part("sentence", f"From {span} UTC: {counts}.{labels}"))
 
 
 def remedies(document: dict[str, Any]) -> Shown:
