@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from ipaddress import IPv4Address, IPv6Address
+from ipaddress import IPv4Address, IPv6Address, ip_address
 
 KEY_SIZE = 32  # bytes: AES-128 key and padding of Crypto-PAn
 IPV6_LABEL = " (IPv6)"  # ends the label that stands for an IPv6 address
@@ -14,6 +14,14 @@ Address = IPv4Address | IPv6Address
 def is_ipv6(address: str) -> bool:
     """Say whether an address, or the label that stands for it, is of IPv6."""
     return ":" in address or address.endswith(IPV6_LABEL)
+
+
+def is_address(text: str) -> bool:
+    """Say whether text of others is an IP address and no more; Python lets a zone of any text follow `%`."""
+    try:
+        return "%" not in text and bool(ip_address(text).packed)
+    except ValueError:
+        return False
 
 
 def stays(address: Address) -> bool:

@@ -6,7 +6,7 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from ipaddress import ip_address
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -130,11 +130,10 @@ def _report(asked: argparse.Namespace) -> int:
             document = report.render(asked.inputs, output, **_filters(asked))
             inputs = document["inputs"]
     except report.ReportError as error:
-        print("\n".join(verdict(error.document) if error.document else []))
+        _say(verdict(error.document) if error.document else [])
         print(f"smtpkit: {printable(error)}", file=sys.stderr)
         return 1
-    print("\n".join(verdict(document)))
-    print(f"\nReport: {printable(output)}")
+    _say([*verdict(document), "", f"Report: {output}"])
     return _status(inputs, asked.inputs)
 
 
@@ -154,7 +153,7 @@ def _diagnose(asked: argparse.Namespace) -> int:
     if asked.json:
         print(json.dumps(document, indent=1))
     else:
-        print("\n".join([*verdict(document), *_reasons(document)]))
+        _say([*verdict(document), *_reasons(document)])
     return _status(inputs, asked.inputs)
 
 
@@ -167,7 +166,7 @@ def _tables(asked: argparse.Namespace) -> int:
             frame.to_parquet(path)
         else:
             _harmless(frame).to_csv(path, index=False)
-    print(f"Tables: {printable(asked.output)}")
+    _say([f"Tables: {asked.output}"])
     return _status(inputs, asked.inputs)
 
 
@@ -185,7 +184,7 @@ def _redact(asked: argparse.Namespace) -> int:
     except CaptureError as error:
         print(f"smtpkit: {printable(error)}", file=sys.stderr)
         return 1
-    print(f"Capture: {printable(asked.output)} ({count} packets)")
+    _say([f"Capture: {asked.output} ({count} packets)"])
     return 0
 
 
@@ -228,15 +227,20 @@ def _harmless(frame: Any) -> Any:
 # --- what is printed ------------------------------------------------------------------------------------
 
 
+def _say(lines: Iterable[str]) -> None:
+    """Print lines; whatever of others stands in them cannot act on the terminal."""
+    print("\n".join(map(printable, lines)))
+
+
 def verdict(document: dict[str, Any]) -> Iterator[str]:
     """Yield the lines of the verdict: a few for each finding."""
     for finding in document["findings"]:
         count = len(finding["messages"])
         affected = f"; {count} message{'s' * (count != 1)} affected" if count else ""
         yield f"{finding['severity'].upper()}: {finding['cause']} ({finding['confidence']}{affected})"
-        yield f"  {printable(finding['sentence'])}"
-        yield f"  Next test: {printable(finding['next_test'])}"
-        yield f"  Remedy:    {printable(finding['remedies'][0])}"
+        yield f"  {finding['sentence']}"
+        yield f"  Next test: {finding['next_test']}"
+        yield f"  Remedy:    {finding['remedies'][0]}"
     if not document["findings"] and document["healthy"]:
         yield "Nothing failed, and no path shows a defect, as far as these inputs tell."
     elif not document["findings"]:
@@ -248,13 +252,13 @@ def verdict(document: dict[str, Any]) -> Iterator[str]:
 def _reasons(document: dict[str, Any]) -> Iterator[str]:
     """Yield why, for each finding: the evidence, what speaks against it, what could not be seen."""
     for finding in document["findings"]:
-        yield f"\nWhy {finding['cause']} at {finding['peer']}:"
+        yield from ("", f"Why {finding['cause']} at {finding['peer']}:")
         for sign, name in (("+", "evidence"), ("-", "against")):
             for said in finding[name]:
                 source = f"  [{said['source']}]" if said["source"] else ""
-                yield f"  {sign} {printable(said['sentence'] + source)}"
-        yield from (f"  ? {printable(sentence)}" for sentence in finding["not_observable"])
-        yield from (f"  not {one['cause']}: {printable(one['sentence'])}" for one in finding["ruled_out"])
+                yield f"  {sign} {said['sentence']}{source}"
+        yield from (f"  ? {sentence}" for sentence in finding["not_observable"])
+        yield from (f"  not {one['cause']}: {one['sentence']}" for one in finding["ruled_out"])
         yield f"  Wireshark: {finding['display_filter']}"
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from ipaddress import ip_address
 from pathlib import Path
@@ -21,6 +21,7 @@ from smtpkit.files import located, open_input
 
 MOST_OCTETS = 1 << 21  # of messages that are compared byte by byte
 _OCTETS = "octets.parquet"
+LOCAL = "local"  # this machine's zone
 HEAD = 65536  # bytes by which a file is known
 _KEY = ["capture", "stream"]
 _STAMP = re.compile(rb"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(?:\.\d+)?( [+-]\d{4})? ", re.MULTILINE)
@@ -370,7 +371,7 @@ def _assemble(
         content=tables.concat([messages, captured.heard.content], "content"),
         inputs=tables.from_rows(files, "inputs"),
         skipped=tables.concat([captured.skipped, log.skipped], "skipped"),
-        timezone=zone[0] or "local",
+        timezone=zone[0] or LOCAL,
         timezone_reason=zone[1],
         octets=_octets(attempts, messages),
     )
@@ -387,6 +388,12 @@ def _octets(attempts: pd.DataFrame, content: pd.DataFrame) -> dict[str, bytes]:
         with open_input(path) as file:
             found[str(name)] = file.read(int(size))
     return found
+
+
+def log_time(incident: Incident) -> Callable[[pd.Timestamp], str]:
+    """Return what writes a time as the log has it, in the zone that it was read in."""
+    zone = exim.zone(None if incident.timezone == LOCAL else incident.timezone)
+    return lambda time: "" if pd.isna(time) else f"{time.to_pydatetime(warn=False).astimezone(zone):%F %T %z}"
 
 
 def to_tables(incident: Incident) -> dict[str, pd.DataFrame]:

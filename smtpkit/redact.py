@@ -24,7 +24,7 @@ from typing import Any
 import pandas as pd
 
 from smtpkit import phrases, tables
-from smtpkit.addresses import IPV6_LABEL, KEY_SIZE, prefix_preserving, stays
+from smtpkit.addresses import IPV6_LABEL, KEY_SIZE, is_address, prefix_preserving, stays
 from smtpkit.incident import TABLE_NAMES, Incident, InputError
 from smtpkit.phrases import WITHHELD
 
@@ -190,10 +190,9 @@ class Pseudonyms:
 
     def _address(self, original: str, else_: str = "host") -> str:
         """Return what stands for an IP address, or for the name of a host or domain in the place of one."""
-        try:
-            address = ip_address(original)
-        except ValueError:
+        if not is_address(original):
             return self._label(else_, original.casefold())
+        address = ip_address(original)
         if stays(address) or original.casefold() in self._keep:
             return original
         if self._map is None:
