@@ -209,7 +209,7 @@ def _readable_attempts(attempts: pd.DataFrame, incident: Incident) -> pd.DataFra
             "Size": seen["size"],
             "Written": seen["bytes_written"],
             "Acknowledged": seen["bytes_acknowledged"],
-            "Display filter": "tcp.stream == " + seen["stream"].astype("string"),
+            "Display filter": "tcp.stream==" + seen["stream"].astype("string"),
             "Found by": seen["matched_by"].str.replace("_", " "),
             "Log line": [
                 f"{Path(file).name} {line}" for file, line in zip(seen["file"], seen["line"], strict=True)
