@@ -4,12 +4,18 @@ INPUT ?= data/samples/pmtu-black-hole
 OUTPUT ?=
 BIN := .venv/bin
 
-.PHONY: help report test jupyter lint fuzz bench samples lock
+.PHONY: help report docs test jupyter lint fuzz bench samples lock
 help:
-	@echo "make report [INPUT=\"capture.pcap mainlog messages/\"] [OUTPUT=report.html] | test | jupyter | lint | fuzz | bench | samples"
+	@echo "make report [INPUT=\"capture.pcap mainlog messages/\"] [OUTPUT=report.html] | docs | test | jupyter | lint | fuzz | bench | samples"
 
 report: .venv
 	@$(BIN)/smtpkit report $(INPUT) $(if $(OUTPUT),-o $(OUTPUT))
+
+# The rendered sample report, and the picture of it in the README. Needs Debian's chromium.
+docs: .venv
+	@$(BIN)/smtpkit report data/samples/pmtu-black-hole -o docs/sample-report.html >/dev/null
+	@chromium --headless --no-sandbox --disable-gpu --hide-scrollbars --window-size=900,1000 \
+		--screenshot=docs/sample-report.png "file://$(CURDIR)/docs/sample-report.html" 2>/dev/null
 
 test: .venv
 	@$(BIN)/python -m pytest $(PYTEST)

@@ -1,4 +1,4 @@
-"""The command line: report, diagnose, tables."""
+"""The command line: report, diagnose, tables, redact."""
 
 from __future__ import annotations
 
@@ -7,15 +7,19 @@ import json
 import os
 import sys
 from collections.abc import Iterator, Sequence
+from ipaddress import ip_address
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from rich.console import Console
 
 import smtpkit
-from smtpkit import findings, tables, terminal
+from smtpkit import findings, redact, tables, terminal
+from smtpkit.addresses import Address, prefix_preserving
+from smtpkit.capture import CaptureError
 from smtpkit.files import STANDARD_INPUT
-from smtpkit.incident import Incident, InputError, check, to_tables
+from smtpkit.incident import Incident, InputError, check, save, to_tables
 from smtpkit.printable import printable
 
 FILTERS = ("timezone", "peer", "host", "message", "since", "until")
@@ -68,6 +72,11 @@ def _parser() -> argparse.ArgumentParser:
             help="captures, logs, messages, folders; - is standard input",
         )
         _add_options(command, run)
+    command = commands.add_parser("redact", help="write a capture for strangers", description=_redact.__doc__)
+    command.set_defaults(run=_redact)
+    command.add_argument("capture", metavar="CAPTURE", help="pcap or pcapng, plain or compressed")
+    command.add_argument("-o", "--output", type=Path, metavar="FILE", required=True, help="pcapng to write")
+    _add_discretion(command)
     return parser
 
 
@@ -81,9 +90,24 @@ def _add_options(command: argparse.ArgumentParser, run: Any) -> None:
             "-o", "--output", type=Path, metavar="DIR", required=True, help="folder for the tables"
         )
         command.add_argument("--format", choices=("parquet", "csv"), default="parquet")
+    command.add_argument("--redact", action="store_true", help="labels for all names and addresses")
+    _add_discretion(command)
     group = command.add_argument_group("filters")
     for name, metavar in zip(FILTERS, ("ZONE", "ADDRESS", "NAME", "ID", "TIME", "TIME"), strict=True):
         group.add_argument(f"--{name}", metavar=metavar)
+
+
+def _add_discretion(command: argparse.ArgumentParser) -> None:
+    group = command.add_argument_group("redaction")
+    group.add_argument("--keep", metavar="ADDRESS", action="append", default=[], help="this one stays")
+    group.add_argument("--key", type=Path, metavar="FILE", help="by default ~/.config/smtpkit/key; made once")
+
+
+def _kept(asked: argparse.Namespace) -> set[Address]:
+    try:
+        return {ip_address(text) for text in asked.keep}
+    except ValueError as error:
+        raise InputError(f"--keep: {error}; give an address such as 192.0.2.1") from None
 
 
 def _filters(asked: argparse.Namespace) -> dict[str, str | None]:
@@ -99,9 +123,14 @@ def _report(asked: argparse.Namespace) -> int:
     check(**_filters(asked))
     if asked.output and asked.output.suffix.lower() not in (".html", ".pdf"):
         raise InputError(f"{asked.output}: a report is a file that ends in .html or .pdf")
-    output = asked.output or Path("report") / f"{_name(asked.inputs[0])}.html"
+    name = "redacted" if asked.redact else _name(asked.inputs[0])
+    output = asked.output or Path("report") / f"{name}.html"
     try:
-        document = report.render(asked.inputs, output, **_filters(asked))
+        if asked.redact:
+            document, inputs = _render_redacted(asked, output)
+        else:
+            document = report.render(asked.inputs, output, **_filters(asked))
+            inputs = document["inputs"]
     except report.ReportError as error:
         if error.document:
             terminal.verdict(error.document, Console())
@@ -109,31 +138,67 @@ def _report(asked: argparse.Namespace) -> int:
         return 1
     terminal.verdict(document, Console())
     print(f"\nReport: {printable(output)}")
-    return _status(document, asked.inputs)
+    return _status(inputs, asked.inputs)
+
+
+def _render_redacted(asked: argparse.Namespace, output: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Write the report of an incident that is redacted here: its notebook sees pseudonyms only."""
+    from smtpkit import report
+
+    incident, inputs = _load(asked)
+    with TemporaryDirectory() as folder:
+        save(incident, Path(folder))
+        return report.render([folder], output), inputs
 
 
 def _diagnose(asked: argparse.Namespace) -> int:
-    incident = smtpkit.load(*asked.inputs, **_filters(asked))
+    incident, inputs = _load(asked)
     document = findings.document(incident, smtpkit.diagnose(incident))
     if asked.json:
         print(json.dumps(document, indent=1))
     else:
         terminal.page(document, Console())
-    return _status(document, asked.inputs)
+    return _status(inputs, asked.inputs)
 
 
 def _tables(asked: argparse.Namespace) -> int:
-    incident = smtpkit.load(*asked.inputs, **_filters(asked))
-    found = smtpkit.diagnose(incident)
+    incident, inputs = _load(asked, mapped=True)
     asked.output.mkdir(parents=True, exist_ok=True)
-    for name, frame in _frames(incident, found):
+    for name, frame in _frames(incident, smtpkit.diagnose(incident)):
         path = asked.output / f"{name}.{asked.format}"
         if asked.format == "parquet":
             frame.to_parquet(path)
         else:
             _harmless(frame).to_csv(path, index=False)
-    print(f"Tables: {printable(asked.output)}")
-    return _status(findings.document(incident, found), asked.inputs)
+    _say([f"Tables: {asked.output}"])
+    return _status(inputs, asked.inputs)
+
+
+def _redact(asked: argparse.Namespace) -> int:
+    """Write a capture without payload and with other addresses, which other programs read the same way."""
+    from smtpkit.capture.rewriting import redact_capture
+
+    kept, mapped = _kept(asked), prefix_preserving(redact.read_key(asked.key))
+    if asked.output.exists() and asked.output.samefile(asked.capture):
+        raise InputError(f"{asked.output}: is the capture itself; name another file")
+    try:
+        count = redact_capture(
+            asked.capture, asked.output, lambda address: address if address in kept else mapped(address)
+        )
+    except CaptureError as error:
+        print(f"smtpkit: {printable(error)}", file=sys.stderr)
+        return 1
+    _say([f"Capture: {asked.output} ({count} packets)"])
+    return 0
+
+
+def _load(asked: argparse.Namespace, *, mapped: bool = False) -> tuple[Incident, list[dict[str, Any]]]:
+    """Return the incident, redacted if asked for, and its inputs under their own names."""
+    kept = {str(address) for address in _kept(asked)}
+    key = redact.read_key(asked.key) if asked.redact else b""
+    incident = smtpkit.load(*asked.inputs, **_filters(asked))
+    inputs = findings.inputs(incident)
+    return redact.redact(incident, key, keep=kept, mapped=mapped) if asked.redact else incident, inputs
 
 
 def _frames(incident: Incident, found: Any) -> Iterator[tuple[str, Any]]:
@@ -166,10 +231,10 @@ def _harmless(frame: Any) -> Any:
 # --- what is printed ------------------------------------------------------------------------------------
 
 
-def _status(document: dict[str, Any], named: Sequence[str]) -> int:
+def _status(inputs: list[dict[str, Any]], named: Sequence[str]) -> int:
     """Say what could not be used, a line each; files met inside a folder do not count."""
     paths = {str(Path(name)) for name in named}
-    failed = [entry for entry in document["inputs"] if entry["path"] in paths and entry["kind"] == "other"]
+    failed = [entry for entry in inputs if entry["path"] in paths and entry["kind"] == "other"]
     for entry in failed:
         print(f"smtpkit: {printable(entry['skipped'][0]['reason'])}", file=sys.stderr)
     return 1 if failed else 0

@@ -16,6 +16,7 @@ from typing import Any
 import pandas as pd
 
 from smtpkit import tables
+from smtpkit.addresses import is_address, is_ipv6
 from smtpkit.causes import CAUSES, Case, Cause
 from smtpkit.causes.unexplained import unexplained_attempts, unexplained_connections
 from smtpkit.incident import Incident, among
@@ -53,7 +54,8 @@ def diagnose(incident: Incident) -> pd.DataFrame:
     found = _merge(found)
     for finding in found:
         streams = pd.DataFrame(finding["connections"], columns=_KEY)
-        finding |= _where(incident.connections[among(incident.connections, streams)], finding["peer"])
+        peer = _named(finding["peer"], incident)
+        finding |= _where(incident.connections[among(incident.connections, streams)], peer)
     found += _unexplained(incident, found)
     found.sort(key=_rank)
     return tables.from_rows(found, "findings")
@@ -74,8 +76,19 @@ def healthy(incident: Incident, findings: pd.DataFrame) -> list[str]:
 
 def document(incident: Incident, findings: pd.DataFrame) -> dict[str, Any]:
     """Return the findings as the JSON document of the command line (schema 1)."""
+    found = _records(findings)
+    return {
+        "schema": 1,
+        "inputs": inputs(incident),
+        "findings": found,
+        "healthy": healthy(incident, findings),
+    }
+
+
+def inputs(incident: Incident) -> list[dict[str, Any]]:
+    """Return what the inputs were and what was skipped of each, as the JSON document has it."""
     skipped = _records(incident.skipped)
-    inputs = [
+    return [
         {
             **{name: row[name] for name in ("path", "kind", "sha256", "rows")},
             "skipped": [
@@ -85,8 +98,6 @@ def document(incident: Incident, findings: pd.DataFrame) -> dict[str, Any]:
         }
         for row in _records(incident.inputs)
     ]
-    found = _records(findings)
-    return {"schema": 1, "inputs": inputs, "findings": found, "healthy": healthy(incident, findings)}
 
 
 # --- weighing -------------------------------------------------------------------------------------------
@@ -174,7 +185,7 @@ def _finding(
         "sentence": cause.sentence(case),
         "parameters": cause.parameters(case),
         "messages": messages,
-        **_where(connections, peer),
+        **_where(connections, _named(peer, incident)),
         "evidence": list(_statements(about, [(name, True) for name in dict.fromkeys(for_it)])),
         "against": list(_statements(about, dict.fromkeys(against_it))),
         "not_observable": [*about.loc[unseen, "sentence"], *map(_rival, rivals)],
@@ -212,7 +223,13 @@ def _case(group: tuple[Any, ...], about: pd.DataFrame, incident: Incident) -> Ca
     figures: dict[str, Any] = {"manner": manner, **_path_figures(group, incident)}
     for found in about["figures"].dropna():
         figures |= found
-    return Case(peer, _plain(client) or "this host", _plain(direction), figures)
+    client = _plain(client) or "this host"
+    return Case(_named(peer, incident), _named(client, incident), _plain(direction), figures)
+
+
+def _named(end: str, incident: Incident) -> str:
+    """Return an address; where a log has anything else in its place, a word: commands are pasted."""
+    return end if incident.redacted or end == "this host" or is_address(end) else "ADDRESS"
 
 
 def _path_figures(group: tuple[Any, ...], incident: Incident) -> dict[str, Any]:
@@ -288,7 +305,7 @@ def _where(connections: pd.DataFrame, peer: str | None) -> dict[str, Any]:
         }
         for one in _records(connections)
     ]
-    field = "ipv6.addr" if ":" in (peer or "") else "ip.addr"
+    field = "ipv6.addr" if is_ipv6(peer or "") else "ip.addr"
     ports = sorted(set(connections["client_port"].dropna().astype(int)))
     listed = f" && tcp.port in {{{', '.join(map(str, ports))}}}" if 0 < len(ports) <= MOST_PORTS else ""
     where = f"{field} == {peer}" if peer else "tcp.port == 25"
@@ -332,13 +349,14 @@ def _unexplained(incident: Incident, found: Iterable[dict[str, Any]]) -> Iterato
         same = told.isin(rows["source"]) & attempts["message_id"].isin(rows["message_id"])
         tried = attempts[same]
         connections = incident.connections[among(incident.connections, rows.dropna(subset=_KEY))]
+        named = _named(_plain(peer), incident) if _plain(peer) else None
         if len(tried):
-            finding = unexplained_attempts(_plain(peer), _plain(client), tried, incident.captures)
+            finding = unexplained_attempts(named, _plain(client), tried, incident.captures)
         else:
             finding = unexplained_connections(str(peer), str(client), connections, _reasons(rows))
         ids = set(tried["message_id"].dropna())
         severity = "warn" if ids and ids <= _delivered(incident) else "error"
-        yield {**finding, "severity": severity, **_where(connections, _plain(peer))}
+        yield {**finding, "peer": _plain(peer), "severity": severity, **_where(connections, named)}
 
 
 def _reasons(rows: pd.DataFrame) -> pd.Series:

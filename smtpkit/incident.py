@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from ipaddress import ip_address
 from pathlib import Path
@@ -20,6 +20,8 @@ from smtpkit.capture import CaptureError, Reader, payload_of
 from smtpkit.capture import sniff as is_capture
 from smtpkit.files import located, open_input
 
+_OCTETS = "octets.parquet"
+LOCAL = "local"  # this machine's zone
 HEAD = 65536  # bytes by which a file is known
 _KEY = ["capture", "stream"]
 _SILENT = None if tqdm is plain else False  # a bar in a terminal and in a notebook, none in a file
@@ -36,7 +38,8 @@ class Incident:
 
     `timezone` is the zone that a log without zone was read in, `timezone_reason` says where it is from.
     `octets` holds messages by Exim id (or ``capture/stream``) where some failed and others passed: never
-    written anywhere, and empty when tables are read back.
+    written with the tables, and empty when these are read back. `redacted`: names are labels
+    (`smtpkit.redact`).
     """
 
     captures: pd.DataFrame
@@ -58,11 +61,11 @@ class Incident:
     timezone: str
     timezone_reason: str
     octets: Mapping[str, bytes] = field(default_factory=dict)
+    redacted: bool = False
 
 
-TABLE_NAMES = tuple(
-    f.name for f in fields(Incident) if f.name not in ("timezone", "timezone_reason", "octets")
-)
+_BESIDE = ("timezone", "timezone_reason", "redacted")  # kept with the table `inputs`
+TABLE_NAMES = tuple(f.name for f in fields(Incident) if f.name not in (*_BESIDE, "octets"))
 
 
 class Wanted(NamedTuple):
@@ -374,21 +377,27 @@ def _assemble(
         content=tables.concat([messages, captured.heard.content], "content"),
         inputs=tables.from_rows(files, "inputs"),
         skipped=tables.concat([captured.skipped, log.skipped], "skipped"),
-        timezone=zone[0] or "local",
+        timezone=zone[0] or LOCAL,
         timezone_reason=zone[1],
         octets=octets.from_files(attempts, messages)
         or octets.from_captures(captured.paths, connections, captured.heard.transactions),
     )
 
 
+def log_time(incident: Incident) -> Callable[[pd.Timestamp], str]:
+    """Return what writes a time as the log has it, in the zone that it was read in."""
+    zone = exim.zone(None if incident.timezone == LOCAL else incident.timezone)
+    return lambda time: "" if pd.isna(time) else f"{time.to_pydatetime(warn=False).astimezone(zone):%F %T %z}"
+
+
 def to_tables(incident: Incident) -> dict[str, pd.DataFrame]:
     """Return the tables by name, as `load` takes them back from a folder of Parquet files.
 
-    The zone goes with the table `inputs`, in its `attrs`.
+    What is no table goes with the table `inputs`, in its `attrs`.
     """
     frames = {name: getattr(incident, name) for name in TABLE_NAMES}
     frames["inputs"] = frames["inputs"].copy()
-    frames["inputs"].attrs = {name: getattr(incident, name) for name in ("timezone", "timezone_reason")}
+    frames["inputs"].attrs = {name: getattr(incident, name) for name in _BESIDE}
     return frames
 
 
@@ -397,12 +406,28 @@ def _from_tables(folder: Path) -> Incident:
     try:
         read = {name: pd.read_parquet(folder / f"{name}.parquet") for name in TABLE_NAMES}
         frames: dict[str, Any] = {name: _restore(frame, name) for name, frame in read.items()}
-        zone = {name: read["inputs"].attrs[name] for name in ("timezone", "timezone_reason")}
-        return Incident(**frames, **zone)
+        beside = {name: read["inputs"].attrs[name] for name in _BESIDE}
+        return Incident(**frames, **beside, octets=_saved_octets(folder))
     except (OSError, ValueError, KeyError) as error:
         raise InputError(
             f"{folder}: not a folder of `smtpkit tables` ({_reason(error)}); write it anew"
         ) from error
+
+
+def save(incident: Incident, folder: Path) -> None:
+    """Write an incident whole, for another process of this user: tables as in `to_tables`, and octets."""
+    for name, frame in to_tables(incident).items():
+        frame.to_parquet(folder / f"{name}.parquet")
+    octets = {"message_id": list(incident.octets), "octets": list(incident.octets.values())}
+    pd.DataFrame(octets).to_parquet(folder / _OCTETS)
+
+
+def _saved_octets(folder: Path) -> dict[str, bytes]:
+    """Return what `save` wrote beside the tables; nothing where others wrote them."""
+    if not (folder / _OCTETS).is_file():
+        return {}
+    held = pd.read_parquet(folder / _OCTETS)
+    return dict(zip(held["message_id"], held["octets"], strict=True))
 
 
 def _restore(frame: pd.DataFrame, name: str) -> pd.DataFrame:

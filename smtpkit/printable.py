@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from smtpkit.addresses import is_ipv6
+
 
 def printable(text: object) -> str:
     r"""Return `text` with all that cannot be seen written out, as in ``\x1b`` or ``\u202e``.
@@ -15,4 +17,4 @@ def printable(text: object) -> str:
 
 def endpoint(address: str, port: object) -> str:
     """Return ADDRESS:PORT, with an IPv6 address in brackets (RFC 5952 6)."""
-    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+    return f"[{address}]:{port}" if is_ipv6(address) else f"{address}:{port}"

@@ -20,7 +20,7 @@ import pandas as pd
 from markupsafe import Markup
 
 from smtpkit import plot, tables
-from smtpkit.incident import Incident
+from smtpkit.incident import Incident, log_time
 from smtpkit.printable import endpoint, printable
 
 DOCUMENT = "application/vnd.smtpkit.findings+json"  # where the verdict carries what the command line prints
@@ -80,7 +80,8 @@ def scope(incident: Incident) -> Shown:
     counts = f"{len(incident.packets):,} packets in {len(incident.connections):,} connections"
     counts += f", and {len(incident.log_lines):,} log lines about {len(incident.messages):,} messages"
     span = " to ".join(f"{time:%Y-%m-%d %H:%M:%S}" for time in (times.min(), times.max()))
-    return Shown(_part("sentence", f"From {span} UTC: {counts}."))
+    labels = " For strangers, names and addresses are replaced by labels." if incident.redacted else ""
+    return Shown(_part("sentence", f"From {span} UTC: {counts}.{labels}"))
 
 
 def remedies(document: dict[str, Any]) -> Shown:
@@ -148,7 +149,7 @@ def attempts(incident: Incident) -> Shown:
         rows = rows.sort_values("outcome", key=lambda outcome: outcome == "delivered", kind="stable")
     zone = f"the log was read as {incident.timezone} ({incident.timezone_reason})"
     caption = f"Delivery attempts: times in UTC, sizes in bytes; {zone}"
-    return table(_readable_attempts(rows, incident.connections), caption=caption)
+    return table(_readable_attempts(rows, incident), caption=caption)
 
 
 def skipped(incident: Incident) -> Shown:
@@ -165,10 +166,9 @@ def about(document: dict[str, Any]) -> Shown:
     versions = {"Python": platform.python_version()}
     versions |= {name: metadata.version(name) for name in ("smtpkit-notebooks", "pandas", "matplotlib")}
     used = ", ".join(f"{name} {version}" for name, version in versions.items())
-    inputs = pd.DataFrame(document["inputs"], columns=["path", "kind", "rows", "sha256"])
-    return table(
-        inputs.set_axis(["File", "Kind", "Rows", "SHA-256"], axis="columns"), caption=f"Read by {used}"
-    )
+    names = {"path": "File", "kind": "Kind", "rows": "Rows", "sha256": "SHA-256"}
+    inputs = pd.DataFrame(document["inputs"], columns=list(names)).rename(columns=names)
+    return table(inputs, caption=f"Read by {used}")
 
 
 def example(incident: Incident, document: dict[str, Any]) -> Example:
@@ -236,14 +236,16 @@ def _threshold(parameters: list[dict[str, Any]]) -> tuple[int, int] | None:
     return None
 
 
-def _readable_attempts(attempts: pd.DataFrame, connections: pd.DataFrame) -> pd.DataFrame:
+def _readable_attempts(attempts: pd.DataFrame, incident: Incident) -> pd.DataFrame:
     ends = ["client", "client_port", "server", "server_port"]
-    seen = attempts.merge(connections[[*_KEY, *ends]], on=_KEY, how="left", suffixes=("_logged", ""))
+    known = incident.connections[[*_KEY, *ends]]
+    seen = attempts.merge(known, on=_KEY, how="left", suffixes=("_logged", ""))
     for logged, name in zip(("client_logged", "client_port_logged", "peer", "peer_port"), ends, strict=True):
         seen[name] = seen[name].fillna(seen[logged])
     return pd.DataFrame(
         {
             "Logged at (UTC)": seen["end"],
+            **({} if incident.timezone == "UTC" else {"Local time": seen["end"].map(log_time(incident))}),
             "Took [s]": (seen["end"] - seen["start"]).dt.total_seconds().round(1),
             "Message": seen["message_id"],
             "Client": seen[ends[:2]].apply(_end, axis="columns"),
@@ -254,7 +256,8 @@ def _readable_attempts(attempts: pd.DataFrame, connections: pd.DataFrame) -> pd.
             "Size": seen["size"],
             "Written": seen["bytes_written"],
             "Acknowledged": seen["bytes_acknowledged"],
-            "tcp.stream": seen["stream"].astype("string") + " by " + seen["matched_by"].str.replace("_", " "),
+            "Display filter": "tcp.stream==" + seen["stream"].astype("string"),
+            "Found by": seen["matched_by"].str.replace("_", " "),
             "Log line": [
                 f"{Path(file).name} {line}" for file, line in zip(seen["file"], seen["line"], strict=True)
             ],

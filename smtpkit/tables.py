@@ -5,8 +5,10 @@ A table is a plain pandas DataFrame that always has all of its columns, empty ra
 client to the SMTP server, ``reverse`` the other way.
 
 The last field of a column is its privacy class, which drives redaction: ``address`` (IP), ``host`` (a name),
-``mailbox`` (may hold a local part), ``message_id``, ``path``, ``text`` (free text from the wire or the log),
-``none``.
+``mailbox`` (may hold a local part), ``message_id``, ``path``, ``name`` (chosen by the site), ``text`` (free
+text from the wire or the log), ``filter`` (of a capture), ``octets`` (of a message), ``hash``, ``sentence``
+(our own words about what is in other columns), ``figures`` (numbers by name), ``none``. Numbers and times are
+``none`` and need not say so; text that says nothing has no class, and is dropped.
 """
 
 from __future__ import annotations
@@ -31,14 +33,14 @@ class Column(NamedTuple):
     meaning: str
     unit: str = ""
     source: str = ""
-    privacy: str = "none"
+    privacy: str = ""
 
 
 _CONNECTION = (
     Column("capture", "Int16", "capture point, row of `captures`"),
     Column("stream", "Int32", "TCP connection within the capture, from 0", source="tcp.stream"),
 )
-_DIRECTION = Column("direction", "string", "forward (client to server) or reverse")
+_DIRECTION = Column("direction", "string", "forward (client to server) or reverse", privacy="none")
 _FILE = Column("file", "category", "input file that the row was read from", privacy="path")
 _LINE = Column("line", "Int64", "line in that file, from 1; the first one of a continued line")
 _FRAME = Column("frame", "Int64", "packet's number in that file, from 1", source="frame.number")
@@ -127,10 +129,22 @@ TABLES: dict[str, tuple[Column, ...]] = {
     # One row for each capture point. A rotation of files is one capture, the two ends of a path are two.
     "captures": (
         Column("capture", "Int16", "number of the capture point, from 0"),
-        Column("files", "string", "its files in time order", privacy="path"),
-        Column("link_type", "string", "name of the link layer", source="LINKTYPE_ of the pcap registry"),
+        Column("files", "string", "its files in time order", privacy="sentence"),
+        Column(
+            "link_type",
+            "string",
+            "name of the link layer",
+            source="LINKTYPE_ of the pcap registry",
+            privacy="none",
+        ),
         Column("snap_length", "Int64", "bytes kept of each packet; <NA> if packets are whole", "byte"),
-        Column("filter", "string", "capture filter, where the file tells", source="pcapng if_filter"),
+        Column(
+            "filter",
+            "string",
+            "capture filter, where the file tells",
+            source="pcapng if_filter",
+            privacy="filter",
+        ),
         Column("dropped", "Int64", "packets that the capturing system lost", source="pcapng isb_ifdrop"),
         Column("acked_unseen", "Int64", "packets that acknowledge what the capture lacks: it lost packets"),
         Column("captured_twice", "Int64", "TCP packets that are in it once more"),
@@ -142,8 +156,13 @@ TABLES: dict[str, tuple[Column, ...]] = {
             "largest_step_back", "Float64", "by how much at most; microseconds come of several queues", "s"
         ),
         Column("clock_offset", "Float64", "log's clock minus the capture's; <NA> if nothing joins", "s"),
-        Column("vantage", "string", "where it was taken: client, server, between; <NA> if undecided"),
-        Column("vantage_reason", "string", "why we think so"),
+        Column(
+            "vantage",
+            "string",
+            "where it was taken: client, server, between; <NA> if undecided",
+            privacy="none",
+        ),
+        Column("vantage_reason", "string", "why we think so", privacy="sentence"),
     ),
     # One row for each TCP or ICMP packet, and each later fragment. Header facts only.
     "packets": (
@@ -174,7 +193,13 @@ TABLES: dict[str, tuple[Column, ...]] = {
         Column("mss", "UInt16", "maximum segment size option", "byte", "tcp.options.mss_val"),
         Column("window_scale", "UInt8", "window scale option, a shift", source="tcp.options.wscale.shift"),
         Column("sack_permitted", "boolean", "option present; <NA> without TCP", source="RFC 2018"),
-        Column("sack", "string", "SACK blocks `left-right`, blanks between", source="tcp.options.sack_le"),
+        Column(
+            "sack",
+            "string",
+            "SACK blocks `left-right`, blanks between",
+            source="tcp.options.sack_le",
+            privacy="none",
+        ),
         Column("ts_value", "UInt32", "timestamp value", source="tcp.options.timestamp.tsval"),
         Column("ts_echo", "UInt32", "timestamp echo reply", source="tcp.options.timestamp.tsecr"),
         Column(
@@ -193,7 +218,12 @@ TABLES: dict[str, tuple[Column, ...]] = {
     ),
     # Columns that tcp.analysis adds to packets; flags by Wireshark's names (tcp.analysis.*).
     "analysis": (
-        Column("direction", "category", "forward (client to server) or reverse; <NA> if captured_twice"),
+        Column(
+            "direction",
+            "category",
+            "forward (client to server) or reverse; <NA> if captured_twice",
+            privacy="none",
+        ),
         Column("captured_twice", "bool", "the same packet once more, met elsewhere: no part of what follows"),
         Column("relative_seq", "Int64", "seq - first seq of the direction, past 2^32 too", "byte", "tcp.seq"),
         Column("relative_ack", "Int64", "ack - first seq of the other direction", "byte", "tcp.ack"),
@@ -236,10 +266,10 @@ TABLES: dict[str, tuple[Column, ...]] = {
     "connections": (
         *_CONNECTION,
         *_PATH,
-        Column("client_known_by", "string", "what tells client from server: SYN or port"),
+        Column("client_known_by", "string", "what tells client from server: SYN or port", privacy="none"),
         Column("start", TIME, "first packet"),
         Column("end", TIME, "last packet"),
-        Column("handshake", "string", "complete, unanswered, refused, or unseen"),
+        Column("handshake", "string", "complete, unanswered, refused, or unseen", privacy="none"),
         Column("initial_rtt", "Float64", "SYN to the ACK of SYN-ACK", "s", "tcp.analysis.initial_rtt"),
         Column("syn_rtt", "Float64", "its first part, SYN to SYN-ACK: large where the client is near", "s"),
         Column("ttl_client", "UInt8", "TTL of the client's packets, as captured"),
@@ -248,6 +278,7 @@ TABLES: dict[str, tuple[Column, ...]] = {
             "checksum_offload",
             "string",
             "client, server or both: whose packets mostly have checksums left to the network card",
+            privacy="none",
         ),
         Column("mss_client", "UInt16", "MSS that the client announced", "byte", "RFC 9293 3.7.1"),
         Column("mss_server", "UInt16", "MSS that the server announced", "byte", "RFC 9293 3.7.1"),
@@ -283,13 +314,19 @@ TABLES: dict[str, tuple[Column, ...]] = {
         Column("unreachable_code", "UInt8", "its code", source="icmp.code"),
         Column("unreachable_frame", "Int64", "its packet's number in its file", source="frame.number"),
         *_ENDS,
-        Column("ended_by", "string", "client or server: who sent the first FIN or RST; <NA>: nobody"),
-        Column("ended_how", "string", "FIN, RST or silence"),
+        Column(
+            "ended_by",
+            "string",
+            "client or server: who sent the first FIN or RST; <NA>: nobody",
+            privacy="none",
+        ),
+        Column("ended_how", "string", "FIN, RST or silence", privacy="none"),
         Column(
             "closed_by",
             "string",
             "client or server, in whose name the connection was closed first, by the acknowledgments; <NA>: "
             "nobody, or both at once",
+            privacy="none",
         ),
         Column("close_time", TIME, "its FIN or RST; of both at once, the first"),
         Column(
@@ -325,7 +362,13 @@ TABLES: dict[str, tuple[Column, ...]] = {
         Column("repeats", "Int64", "times that the first unacknowledged byte was sent again"),
         Column("repeat_ip_len", "Int64", "IP length that most repeats had, offload packets left out", "byte"),
         Column("smallest_repeat_ip_len", "Int64", "smallest IP length among the repeats", "byte"),
-        Column("sizes_tried", "string", "IP lengths that it was sent in, in order, the first 8", "byte"),
+        Column(
+            "sizes_tried",
+            "string",
+            "IP lengths that it was sent in, in order, the first 8",
+            "byte",
+            privacy="none",
+        ),
         Column(
             "delivered_before", "Int64", "largest IP length of the direction delivered before, here", "byte"
         ),
@@ -355,8 +398,18 @@ TABLES: dict[str, tuple[Column, ...]] = {
             source="RFC 2883",
         ),
         Column("window", "Int64", "receiver's window during the stall, scaled if known", "byte"),
-        Column("ended_by", "string", "acknowledgment, FIN, RST (of the receiving side), or silence"),
-        Column("given_up_by", "string", "client or server: whose FIN or RST came first since its start"),
+        Column(
+            "ended_by",
+            "string",
+            "acknowledgment, FIN, RST (of the receiving side), or silence",
+            privacy="none",
+        ),
+        Column(
+            "given_up_by",
+            "string",
+            "client or server: whose FIN or RST came first since its start",
+            privacy="none",
+        ),
         Column("given_up_at", TIME, "time of that FIN or RST"),
         _FILE,
         _FRAME,
@@ -462,6 +515,7 @@ TABLES: dict[str, tuple[Column, ...]] = {
             "of a command: its verb, or `end of data` for the final dot; <NA> if none is known. "
             "Of a reply: what it answers, `banner` for the greeting; <NA> if nothing that was captured",
             source="RFC 5321 4.1",
+            privacy="none",
         ),
         Column("argument", "string", "of AUTH the mechanism only, of others all", "", "", "mailbox"),
         Column("reply_code", "Int16", "code of a reply line", source="RFC 5321 4.2"),
@@ -476,8 +530,16 @@ TABLES: dict[str, tuple[Column, ...]] = {
         Column("greeting_code", "Int16", "code of the greeting", source="RFC 5321 3.1"),
         Column("greeting", "string", "text of its first line", privacy="text"),
         Column("greeting_wait", "Float64", "SYN-ACK to its first octet", "s"),
-        Column("helo", "string", "the client's last EHLO, HELO or LHLO", source="RFC 5321 4.1.1.1"),
-        Column("keywords", "string", "EHLO keywords, blanks between", source="RFC 5321 4.1.1.1"),
+        Column(
+            "helo",
+            "string",
+            "the client's last EHLO, HELO or LHLO",
+            source="RFC 5321 4.1.1.1",
+            privacy="none",
+        ),
+        Column(
+            "keywords", "string", "EHLO keywords, blanks between", source="RFC 5321 4.1.1.1", privacy="text"
+        ),
         Column(
             "masked",
             "boolean",
@@ -488,6 +550,7 @@ TABLES: dict[str, tuple[Column, ...]] = {
             "string",
             "not offered, offered (not used), unanswered, refused, accepted; <NA>: no EHLO reply seen",
             source="RFC 3207",
+            privacy="none",
         ),
         Column(
             "tls",
@@ -495,9 +558,10 @@ TABLES: dict[str, tuple[Column, ...]] = {
             "how far the TLS handshake came: client hello, server hello, alert, "
             "established (application data from both sides); <NA>: none begun",
             source="RFC 8446",
+            privacy="none",
         ),
         Column("tls_alert", "Int16", "its description; <NA> if encrypted", "", "tls.alert_message.desc"),
-        Column("tls_alert_by", "string", "client or server"),
+        Column("tls_alert_by", "string", "client or server", privacy="none"),
         Column("client_hello_size", "Int64", "first record of the ClientHello, with header", "byte"),
         Column(
             "server_flight_size",
@@ -505,9 +569,9 @@ TABLES: dict[str, tuple[Column, ...]] = {
             "what the server sent from its first record until the client went on, else until the end",
             "byte",
         ),
-        Column("auth", "string", "mechanism of AUTH", source="RFC 4954"),
+        Column("auth", "string", "mechanism of AUTH", source="RFC 4954", privacy="none"),
         Column("transactions", "Int64", "mail transactions begun; <NA> in TLS"),
-        Column("last_command", "string", "verb of the last command"),
+        Column("last_command", "string", "verb of the last command", privacy="none"),
         Column("last_command_time", TIME, "when it was sent"),
         Column("last_command_acknowledged", "boolean", "TCP has acknowledged all of it"),
         Column("last_reply_code", "Int16", "code of the last reply", source="RFC 5321 4.2"),
@@ -525,6 +589,7 @@ TABLES: dict[str, tuple[Column, ...]] = {
             "where it ended: one of PHASES, TLS or QUIT; the oldest unanswered command, else the last one; "
             "<NA>: not to be seen (TLS established), or no SMTP",
             source="Exim",
+            privacy="none",
         ),
         Column("conflicting", "bool", "overlapping segments differ: which one the receiver took is unknown"),
         Column("gaps_forward", "bool", "octets of the client were not captured"),
@@ -540,7 +605,7 @@ TABLES: dict[str, tuple[Column, ...]] = {
         Column("declared_size", "Int64", "SIZE= of MAIL", "byte", "RFC 1870"),
         Column("recipients", "Int64", "RCPT commands"),
         Column("recipients_accepted", "Int64", "of these, accepted"),
-        Column("verb", "string", "DATA or BDAT; <NA>: neither was sent", source="RFC 3030"),
+        Column("verb", "string", "DATA or BDAT; <NA>: neither was sent", source="RFC 3030", privacy="none"),
         Column("start", TIME, "time of the 354 reply, or of the first BDAT; <NA>: no data was begun"),
         Column("data_seq", "UInt32", "sequence number of the first byte of message data"),
         Column("data_size", "Int64", "octets of data with CRLF, no final dot; <NA>: no end seen", "byte"),
@@ -557,9 +622,14 @@ TABLES: dict[str, tuple[Column, ...]] = {
         Column("reply_wait", "Float64", "end_sent, or its ACK where that came alone, to that reply", "s"),
         Column("reply_code", "Int16", "code of that reply, else of the last refusal", "", "RFC 5321 4.2"),
         Column("reply", "string", "text of its last line", privacy="text"),
-        Column("enhanced", "string", "status in it, such as 5.7.1", source="RFC 3463"),
+        Column("enhanced", "string", "status in it, such as 5.7.1", source="RFC 3463", privacy="none"),
         Column(
-            "phase", "string", "how far it came: the oldest unanswered command, else the last", "", "Exim"
+            "phase",
+            "string",
+            "how far it came: the oldest unanswered command, else the last",
+            "",
+            "Exim",
+            privacy="none",
         ),
         Column("longest_line", "Int64", "of the data seen: octets of the longest line, no CRLF", "byte"),
         Column("nul_count", "Int64", "of the data seen: binary zeros"),
@@ -567,7 +637,7 @@ TABLES: dict[str, tuple[Column, ...]] = {
         Column("eight_bit", "Int64", "of the data seen: octets above 127"),
         Column("bare_lf", "Int64", "of the data seen: LF without CR"),
         Column("bare_cr", "Int64", "of the data seen: CR without LF"),
-        Column("ends_with", "string", "last five octets of the data seen, hexadecimal"),
+        Column("ends_with", "string", "last five octets of the data seen, hexadecimal", privacy="octets"),
         _FILE,
         _FRAME,
     ),
@@ -578,22 +648,26 @@ TABLES: dict[str, tuple[Column, ...]] = {
         Column("pid", "Int64", "process id", source="log_selector +pid"),
         Column("message_id", "string", "Exim's id, 16 or 23 characters", privacy="message_id"),
         Column(
-            "flag", "category", "<= (= => -> >> *> == ** or absent", source="Exim: Logging message delivery"
+            "flag",
+            "category",
+            "<= (= => -> >> *> == ** or absent",
+            source="Exim: Logging message delivery",
+            privacy="none",
         ),
-        Column("kind", "category", "arrival, delivery, deferral, ...: one of KINDS"),
+        Column("kind", "category", "arrival, delivery, deferral, ...: one of KINDS", privacy="none"),
         Column("address", "string", "first address after the flag; on <= the sender", "", "", "mailbox"),
         Column("original_address", "string", "address in angle brackets after it", "", "", "mailbox"),
         Column("sender", "category", "F= only", "", "Exim: F", "mailbox"),
-        Column("router", "category", "R= where it means a router", "", "Exim: R"),
-        Column("transport", "category", "T= where it means a transport", "", "Exim: T"),
+        Column("router", "category", "R= where it means a router", "", "Exim: R", privacy="name"),
+        Column("transport", "category", "T= where it means a transport", "", "Exim: T", privacy="name"),
         Column("host", "category", "name in H=, as logged", "", "Exim: H", "host"),
         Column("host_address", "category", "address in H=", "", "Exim: H", "address"),
         Column("host_port", "Int32", "port in H=", "", "Exim: H"),
         Column("interface_address", "category", "address in I=", "", "Exim: I", "address"),
         Column("interface_port", "Int32", "port in I=", "", "Exim: I"),
         Column("size", "Int64", "S=, message size", "byte", "Exim: S"),
-        Column("protocol", "category", "P= on arrivals", "", "Exim: P"),
-        Column("cipher", "category", "X=, TLS cipher suite", "", "Exim: X"),
+        Column("protocol", "category", "P= on arrivals", "", "Exim: P", privacy="text"),
+        Column("cipher", "category", "X=, TLS cipher suite", "", "Exim: X", privacy="none"),
         Column("confirmation", "string", "C= on deliveries, quotes undone", "", "Exim: C", "text"),
         Column("header_message_id", "string", "id= on arrivals", "", "Exim: id", "message_id"),
         Column("subject", "string", "T= on arrivals", "", "Exim: T", "text"),
@@ -604,12 +678,12 @@ TABLES: dict[str, tuple[Column, ...]] = {
         Column("return_path", "category", "P= on deliveries and failures", "", "Exim: P", "mailbox"),
         Column("user", "category", "U=, local user or identity (RFC 1413)", "", "Exim: U", "mailbox"),
         Column("authenticator", "category", "A=, with id and sender where logged", "", "Exim: A", "mailbox"),
-        Column("certificate_verified", "category", "CV=: yes, no or dane", "", "Exim: CV"),
+        Column("certificate_verified", "category", "CV=: yes, no or dane", "", "Exim: CV", privacy="none"),
         Column(
             "peer_dn", "category", "DN=, distinguished name of the peer's certificate", "", "Exim: DN", "host"
         ),
-        Column("queue", "category", "Q=, name of a queue", "", "Exim: Q"),
-        Column("connection_id", "category", "Ci=, of an incoming connection", "", "Exim: Ci"),
+        Column("queue", "category", "Q=, name of a queue", "", "Exim: Q", privacy="name"),
+        Column("connection_id", "category", "Ci=, of an incoming connection", "", "Exim: Ci", privacy="none"),
         Column(
             "options", "category", "other fields and words, as logged, blanks between", "", "Exim", "text"
         ),
@@ -619,7 +693,14 @@ TABLES: dict[str, tuple[Column, ...]] = {
         Column("reception_time", "Float64", "RT=, time the reception took", "s", "Exim: RT"),
         Column("errno", "Int32", "number in defer (N); negative ones are Exim's own", "", "Exim"),
         Column("smtp_code", "Int16", "reply code in the error text", "", "RFC 5321 4.2"),
-        Column("enhanced_status", "category", "status code behind it, such as 5.1.1", "", "RFC 3463"),
+        Column(
+            "enhanced_status",
+            "category",
+            "status code behind it, such as 5.1.1",
+            "",
+            "RFC 3463",
+            privacy="none",
+        ),
         Column("bytes_written", "Int64", "(N bytes written): accepted by the kernel", "byte", "Exim"),
         Column(
             "text",
@@ -635,7 +716,7 @@ TABLES: dict[str, tuple[Column, ...]] = {
         Column("arrival", TIME, "time of its <= line"),
         Column("sender", "string", "envelope sender, empty for a bounce", privacy="mailbox"),
         Column("size", "Int64", "S= of the arrival", "byte", "Exim: S"),
-        Column("protocol", "string", "P= of the arrival", source="Exim: P"),
+        Column("protocol", "string", "P= of the arrival", source="Exim: P", privacy="text"),
         Column("peer", "string", "address that it came from", privacy="address"),
         Column("header_message_id", "string", "id= of the arrival", privacy="message_id"),
         Column("recipients", "Int64", "addresses that a delivery was tried for"),
@@ -658,20 +739,31 @@ TABLES: dict[str, tuple[Column, ...]] = {
         Column("host", "string", "name of the other side, as logged", privacy="host"),
         Column("start", TIME, "end - DT=, where logged"),
         Column("end", TIME, "time of the attempt's first line"),
-        Column("outcome", "string", "delivered, deferred or failed"),
-        Column("phase", "string", "how far it came: one of PHASES"),
-        Column("error", "string", "class of the error: one of ERRORS; <NA> if delivered"),
+        Column("outcome", "string", "delivered, deferred or failed", privacy="none"),
+        Column("phase", "string", "how far it came: one of PHASES", privacy="none"),
+        Column("error", "string", "class of the error: one of ERRORS; <NA> if delivered", privacy="none"),
         Column("size", "Int64", "S= of the delivery, else of the arrival", "byte", "Exim: S"),
         Column("bytes_written", "Int64", "accepted by the kernel, not delivered", "byte", "Exim"),
         Column("bytes_acknowledged", "Int64", "acknowledged by the server, from the capture", "byte"),
         Column("recipients", "Int64", "addresses of the message in this attempt"),
         Column("errno", "Int32", "number in defer (N)", source="Exim"),
         Column("smtp_code", "Int16", "reply code in the error text", source="RFC 5321 4.2"),
-        Column("enhanced_status", "string", "status code behind it, such as 5.1.1", source="RFC 3463"),
+        Column(
+            "enhanced_status",
+            "string",
+            "status code behind it, such as 5.1.1",
+            source="RFC 3463",
+            privacy="none",
+        ),
         Column("confirmation", "string", "C= of the delivery", source="Exim: C", privacy="text"),
         Column("text", "string", "error text", privacy="text"),
         *_CONNECTION,
-        Column("matched_by", "string", "ports, confirmation, message_id or time; <NA> if no connection fits"),
+        Column(
+            "matched_by",
+            "string",
+            "ports, confirmation, message_id or time; <NA> if no connection fits",
+            privacy="none",
+        ),
         _FILE,
         _LINE,
     ),
@@ -695,7 +787,7 @@ TABLES: dict[str, tuple[Column, ...]] = {
             "longest_line", "Int64", "octets of the longest line without CRLF", "byte", "RFC 5321 4.5.3.1.6"
         ),
         Column("longest_line_number", "Int64", "its number, from 1"),
-        Column("longest_line_in", "string", "header or body"),
+        Column("longest_line_in", "string", "header or body", privacy="none"),
         Column("lines_above_998", "Int64", "lines of more octets than that", source="RFC 5322 2.1.1"),
         Column("lines_above_1000", "Int64", "lines of more octets than that"),
         Column("lines_above_1024", "Int64", "lines of more octets than that"),
@@ -704,8 +796,8 @@ TABLES: dict[str, tuple[Column, ...]] = {
         Column("eight_bit", "Int64", "octets above 127", source="RFC 6152"),
         Column("dot_lines", "Int64", "lines that begin with a dot", source="RFC 5321 4.5.2"),
         Column("longest_run", "Int64", "octets of the longest run of one octet", "byte"),
-        Column("longest_run_octet", "string", "that octet, hexadecimal"),
-        Column("ends_with", "string", "last five octets, hexadecimal"),
+        Column("longest_run_octet", "string", "that octet, hexadecimal", privacy="none"),
+        Column("ends_with", "string", "last five octets, hexadecimal", privacy="octets"),
         Column("mime", "string", "types and encodings of the parts, at most 100", "", "RFC 2045", "text"),
     ),
     # The analyst's decision table: what was seen, per path, connection and message.
@@ -715,45 +807,58 @@ TABLES: dict[str, tuple[Column, ...]] = {
         Column("client", "string", "address of the SMTP client", privacy="address"),
         *_CONNECTION,
         Column("message_id", "string", "Exim's id", privacy="message_id"),
-        Column("manner", "string", "how it failed: one of observations.MANNERS"),
+        Column("manner", "string", "how it failed: one of observations.MANNERS", privacy="none"),
         _DIRECTION,
-        Column("phase", "string", "how far it came: one of PHASES"),
+        Column("phase", "string", "how far it came: one of PHASES", privacy="none"),
         Column("observed", "boolean", "the packets tell the manner; else the log does"),
         Column("time", TIME, "the log's line, else the connection's end"),
-        Column("source", "string", "FILE line N, FILE frame N", privacy="path"),
+        Column("source", "string", "FILE line N, FILE frame N", privacy="sentence"),
     ),
     "observations": (
         Column("peer", "string", "address of the SMTP server", privacy="address"),
         Column("client", "string", "address of the SMTP client", privacy="address"),
         _DIRECTION,
-        Column("manner", "string", "of the failures that it is about; `stall` for a path's packet sizes"),
+        Column(
+            "manner",
+            "string",
+            "of the failures that it is about; `stall` for a path's packet sizes",
+            privacy="none",
+        ),
         *_CONNECTION,
         Column("message_id", "string", "Exim's id", privacy="message_id"),
-        Column("observation", "string", "name, as in observations.NAMES"),
+        Column("observation", "string", "name, as in observations.NAMES", privacy="none"),
         Column("value", "boolean", "seen, not seen, or <NA>: not observable"),
-        Column("sentence", "string", "the same for a reader, with its figures"),
-        Column("figures", "object", "numbers of it that a cause's parameters are taken from"),
-        Column("source", "string", "FILE frame N, FILE line N", privacy="path"),
+        Column("sentence", "string", "the same for a reader, with its figures", privacy="sentence"),
+        Column(
+            "figures", "object", "numbers of it that a cause's parameters are taken from", privacy="figures"
+        ),
+        Column("source", "string", "FILE frame N, FILE line N", privacy="sentence"),
     ),
     # Nested columns hold lists and dicts, as in the JSON of the command line.
     "findings": (
         Column("peer", "string", "address of the SMTP server", privacy="address"),
         Column("clients", "object", "addresses of the SMTP clients affected", privacy="address"),
-        Column("cause", "string", "code of the cause"),
-        Column("direction", "string", "forward, reverse or <NA>"),
-        Column("severity", "string", "error, warn, note or chat", source="Wireshark's expert information"),
-        Column("confidence", "string", "certain, likely or possible"),
-        Column("sentence", "string", "the finding in one sentence"),
-        Column("parameters", "object", "figures of the cause by name"),
+        Column("cause", "string", "code of the cause", privacy="none"),
+        Column("direction", "string", "forward, reverse or <NA>", privacy="none"),
+        Column(
+            "severity",
+            "string",
+            "error, warn, note or chat",
+            source="Wireshark's expert information",
+            privacy="none",
+        ),
+        Column("confidence", "string", "certain, likely or possible", privacy="none"),
+        Column("sentence", "string", "the finding in one sentence", privacy="sentence"),
+        Column("parameters", "object", "figures of the cause by name", privacy="figures"),
         Column("messages", "object", "Exim ids with a failed attempt from this fault", privacy="message_id"),
-        Column("connections", "object", "connections affected", privacy="address"),
-        Column("display_filter", "string", "Wireshark display filter for these", privacy="address"),
-        Column("evidence", "object", "sentences for it, with sources"),
-        Column("against", "object", "sentences against it, with sources"),
-        Column("not_observable", "object", "what could not be seen"),
-        Column("ruled_out", "object", "other causes, and why not"),
-        Column("next_test", "string", "a command"),
-        Column("remedies", "object", "what to do, best first"),
+        Column("connections", "object", "connections affected", privacy="sentence"),
+        Column("display_filter", "string", "Wireshark display filter for these", privacy="sentence"),
+        Column("evidence", "object", "sentences for it, with sources", privacy="sentence"),
+        Column("against", "object", "sentences against it, with sources", privacy="sentence"),
+        Column("not_observable", "object", "what could not be seen", privacy="sentence"),
+        Column("ruled_out", "object", "other causes, and why not", privacy="sentence"),
+        Column("next_test", "string", "a command", privacy="sentence"),
+        Column("remedies", "object", "what to do, best first", privacy="sentence"),
     ),
     # One row for each fault of either of two incidents; counted are messages like those that it hit before.
     "changes": (
@@ -772,20 +877,25 @@ TABLES: dict[str, tuple[Column, ...]] = {
     ),
     "inputs": (
         Column("path", "string", "as given or found", privacy="path"),
-        Column("kind", "string", "capture, log, message or other"),
-        Column("sha256", "string", "of the file's bytes"),
+        Column("kind", "string", "capture, log, message or other", privacy="none"),
+        Column("sha256", "string", "of the file's bytes", privacy="hash"),
         Column("rows", "Int64", "packets, log lines or messages read"),
         Column("named", "bool", "named by the user, not met inside a folder"),
-        Column("error", "string", "one sentence if it could not be used", privacy="path"),
+        Column("error", "string", "one sentence if it could not be used", privacy="sentence"),
     ),
     "skipped": (
         Column("file", "string", "input file", privacy="path"),
-        Column("reason", "string", "what could not be read, or was left out"),
+        Column("reason", "string", "what could not be read, or was left out", privacy="sentence"),
         Column("count", "Int64", "how often"),
-        Column("where", "string", "first place: frame, line or byte"),
+        Column("where", "string", "first place: frame, line or byte", privacy="sentence"),
     ),
 }
 
+_MAY_TELL = {"string", "category", "object"}  # dtypes of columns whose class must be stated
+TABLES = {
+    table: tuple(c if c.privacy or c.dtype in _MAY_TELL else c._replace(privacy="none") for c in columns)
+    for table, columns in TABLES.items()
+}
 KINDS = (
     *("arrival", "fakereject", "delivery", "additional_delivery", "cutthrough_delivery"),
     *("suppressed_delivery", "deferral", "failure", "completed", "host_error", "rejection"),

@@ -11,13 +11,14 @@ from conftest import ROOT
 
 PACKAGE = ROOT / "smtpkit"
 
-GROUND = {"tables", "files", "forms", "hashing", "measure", "printable"}
+GROUND = {"tables", "addresses", "files", "forms", "hashing", "measure", "phrases", "printable"}
 READERS = {"capture", "exim", "content"}
 ANALYSES = {"tcp", "smtp", "mtu"}
 # What each module may import of the others: rows above its own, never a group beside it.
 MAY_IMPORT = {
     **{name: set() for name in GROUND},
     "measure": {"tables"},
+    "printable": {"addresses"},
     **dict.fromkeys(READERS, GROUND),
     "tcp": GROUND,
     **dict.fromkeys({"smtp", "mtu"}, GROUND | {"tcp"}),
@@ -25,6 +26,7 @@ MAY_IMPORT = {
     "join": GROUND,
     "octets": GROUND | READERS | ANALYSES,
     "incident": GROUND | READERS | ANALYSES | {"join", "octets"},
+    "redact": GROUND | {"incident"},
     "correlation": GROUND,
     "observations": GROUND | ANALYSES | {"incident", "correlation"},
     "causes": GROUND | {"observations"},
@@ -34,7 +36,7 @@ MAY_IMPORT = {
     "show": GROUND | {"plot", "incident", "observations", "findings"},
     "report": GROUND | {"incident", "show"},
     "terminal": GROUND,
-    "cli": GROUND | {"incident", "observations", "findings", "terminal", "report"},
+    "cli": GROUND | {"capture", "incident", "redact", "observations", "findings", "terminal", "report"},
 }
 
 
@@ -86,7 +88,7 @@ def test_importing_smtpkit_loads_nothing_heavy():
 def test_environment_yml_equals_pyproject():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     lines = (ROOT / "environment.yml").read_text().splitlines()
-    conda = [line.strip()[2:].split()[0] for line in lines if re.match(r"  - [a-z0-9_.]+[>=]", line)]
+    conda = [line.strip()[2:].split()[0] for line in lines if re.match(r" +- [a-z0-9_.]+[>=]", line)]
     dependencies = [d.split(";")[0] for d in project["dependencies"]]  # conda knows no markers
     assert conda == [f"python{project['requires-python']}", *dependencies]
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from conftest import needs
 from test_show import ESCAPED, NASTY, document, finding
 
@@ -229,6 +230,16 @@ def test_the_policy_forbids_scripts_and_loading(browser, rendered, tmp_path):
 def test_the_page_fits_its_window(browser, rendered, width):
     tab, _ = opened(browser, rendered[0], viewport={"width": width, "height": 800})
     assert tab.evaluate("document.documentElement.scrollWidth") <= width
+    tab.close()
+
+
+@needs("chromium")
+@pytest.mark.parametrize("width", [320, 1280])
+def test_those_who_see_little_or_nothing_can_read_it(browser, rendered, width):
+    tab, _ = opened(browser, rendered[0], viewport={"width": width, "height": 800})
+    found = Axe().run(tab)
+    assert found.response["passes"]
+    assert found.violations_count == 0, found.generate_report()
     tab.close()
 
 

@@ -121,7 +121,7 @@ def test_text_of_others_is_shown_as_text():
 
 def test_a_table_shows_text_of_others_as_text():
     shown = show.table(pd.DataFrame({NASTY: [NASTY]}), caption=NASTY)
-    assert shown.html.count(ESCAPED) == 4  # caption, head, label for phones, cell
+    assert shown.html.count(ESCAPED) == 5  # caption twice, head, label for phones, cell
     assert "<script" not in shown.html
 
 
@@ -165,8 +165,14 @@ def test_attempts_have_times_ends_sizes_and_no_text_of_replies(incident):
     (row,) = [line for line in repr(shown).splitlines() if "1xVDNG-00068A-08" in line]
     assert row == (
         "2026-11-22 19:37:43 25.0 1xVDNG-00068A-08 192.0.2.10:58482 198.51.100.25:25 "
-        "deferred end of data timeout 16753 17003 101 0 by message id mainlog 85"
+        "deferred end of data timeout 16753 17003 101 tcp.stream==0 message id mainlog 85"
     )
+
+
+def test_attempts_have_the_time_of_a_log_in_another_zone(incident):
+    shown = show.attempts(replace(incident, timezone="+0130"))
+    (row,) = [line for line in repr(shown).splitlines() if "1xVDNG-00068A-08" in line]
+    assert row.startswith("2026-11-22 19:37:43 2026-11-22 21:07:43 +0130 25.0 1xVDNG-00068A-08")
 
 
 def test_no_private_column_is_shown(incident):

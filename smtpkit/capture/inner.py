@@ -7,6 +7,7 @@ and stumble on what is damaged.
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterator
 
 import dpkt
 
@@ -15,11 +16,11 @@ from smtpkit.capture.decoder import IPV4, IPV6, MPLS, MPLS_MULTICAST, PPP, PPPOE
 
 MAX_DEPTH = 8
 MAX_OUTER = 1024  # bytes of headers around the innermost IP packet
-_ETHERNET = 0x6558  # Transparent Ethernet Bridging: a frame inside GRE or Geneve
-_GRE, _UDP, _VXLAN, _GENEVE = -1, -2, -3, -4  # layers without an EtherType
-_IN_IP = {decoder.IP_IN_IP: IPV4, decoder.IPV6_IN_IP: IPV6, decoder.GRE: _GRE, decoder.UDP: _UDP}
+ETHERNET = 0x6558  # Transparent Ethernet Bridging: a frame inside GRE or Geneve
+GRE, UDP, VXLAN, GENEVE = -1, -2, -3, -4  # layers without an EtherType
+_IN_IP = {decoder.IP_IN_IP: IPV4, decoder.IPV6_IN_IP: IPV6, decoder.GRE: GRE, decoder.UDP: UDP}
 _IN_PPP = {dpkt.ppp.PPP_IP: IPV4, dpkt.ppp.PPP_IP6: IPV6}
-_IN_UDP = {decoder.VXLAN: _VXLAN, decoder.VXLAN_OF_LINUX: _VXLAN, decoder.GENEVE: _GENEVE}
+_IN_UDP = {decoder.VXLAN: VXLAN, decoder.VXLAN_OF_LINUX: VXLAN, decoder.GENEVE: GENEVE}
 
 
 def inner_ip(kind: int, data: bytes) -> tuple[int, int] | None:
@@ -27,16 +28,23 @@ def inner_ip(kind: int, data: bytes) -> tuple[int, int] | None:
 
     `kind` says what `data` is, as in ``frames[KIND]``.
     """
-    at, kind, found = 0, kind & ~decoder.TUNNEL, None
+    found = [(at, each) for at, each in layers(kind, data) if each in (IPV4, IPV6)]
+    return found[-1] if found and found[-1][0] <= MAX_OUTER else None
+
+
+def layers(kind: int, data: bytes) -> Iterator[tuple[int, int]]:
+    """Yield where in `data` each layer begins, down to one that is not known, and what it is.
+
+    That is an EtherType, or one of GRE, UDP, VXLAN and GENEVE.
+    """
+    at, kind = 0, kind & ~decoder.TUNNEL
     for _ in range(MAX_DEPTH):
-        if kind in (IPV4, IPV6):
-            found = at, kind
+        yield at, kind
         try:
             size, kind = _LAYERS[kind](data[at : at + MAX_OUTER])
         except (KeyError, IndexError, struct.error, dpkt.Error):
-            break
+            return
         at += size
-    return found if found and found[0] <= MAX_OUTER else None
 
 
 def _ip(data: bytes) -> tuple[int, int]:
@@ -79,7 +87,7 @@ def _udp(data: bytes) -> tuple[int, int]:
 
 
 def _vxlan(data: bytes) -> tuple[int, int]:
-    return 8, {0x08: _ETHERNET}[data[0]]  # flags, RFC 7348 5
+    return 8, {0x08: ETHERNET}[data[0]]  # flags, RFC 7348 5
 
 
 def _geneve(data: bytes) -> tuple[int, int]:
@@ -88,5 +96,5 @@ def _geneve(data: bytes) -> tuple[int, int]:
 
 _LAYERS = {
     **{IPV4: _ip, IPV6: _ip, PPP: _ppp, PPPOE: _pppoe, MPLS: _mpls, MPLS_MULTICAST: _mpls},
-    **{_ETHERNET: _ethernet, _GRE: _gre, _UDP: _udp, _VXLAN: _vxlan, _GENEVE: _geneve},
+    **{ETHERNET: _ethernet, GRE: _gre, UDP: _udp, VXLAN: _vxlan, GENEVE: _geneve},
 }

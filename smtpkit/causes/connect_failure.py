@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from smtpkit.addresses import is_ipv6
 from smtpkit.causes.cause import Case, Cause
 
 
@@ -29,7 +30,7 @@ def _remedies(case: Case) -> list[str]:
     six = "If IPv6 is broken here or there: disable_ipv6, or dns_ipv4_lookup for this domain."
     ecn = "An old firewall may drop SYNs that ask for ECN: try sysctl -w net.ipv4.tcp_ecn=0."
     advice = [refused] if way == "refused" else [blocked]
-    return advice + ([six] if ":" in case.peer else []) + ([ecn] if way == "swallowed" else [])
+    return advice + ([six] if is_ipv6(case.peer) else []) + ([ecn] if way == "swallowed" else [])
 
 
 CAUSE = Cause(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from smtpkit.addresses import is_ipv6
 from smtpkit.causes.cause import Case, Cause
 
 
@@ -29,7 +30,7 @@ def _next_test(case: Case) -> str:
     pattern = case.figures.get("pattern_hex")
     if not pattern:
         return f"swaks --server {case.peer} --data @MESSAGE   # then each half of it, down to the bytes"
-    family = "-6" if ":" in case.peer else "-4"
+    family = "-6" if is_ipv6(case.peer) else "-4"
     return f"ping {family} -c3 -s 1000 -p {pattern[:32]} {case.peer}   # and send the message over STARTTLS"
 
 

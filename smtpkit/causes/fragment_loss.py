@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from smtpkit.addresses import is_ipv6
 from smtpkit.causes.cause import Case, Cause
 
 
@@ -23,7 +24,7 @@ def _parameters(case: Case) -> dict[str, Any]:
 
 
 def _next_test(case: Case) -> str:
-    family = "-6" if ":" in case.peer else "-4"
+    family = "-6" if is_ipv6(case.peer) else "-4"
     return (
         f"ping {family} -c3 -M dont -s 2000 {case.peer}; ping {family} -c3 -M dont -s 1000 {case.peer}; "
         "tcpdump -n 'ip[6:2] & 0x3fff != 0 or ip6 proto 44'   # at both ends"

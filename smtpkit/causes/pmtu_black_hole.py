@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from smtpkit.addresses import is_ipv6
 from smtpkit.causes.cause import Case, Cause
 
 
@@ -23,7 +24,7 @@ def _parameters(case: Case) -> dict[str, Any]:
 
 def _next_test(case: Case) -> str:
     """From the sender of the large packets; for the reverse direction ask the server for small ones."""
-    family, headers = ("-6", 48) if ":" in case.peer else ("-4", 28)
+    family, headers = ("-6", 48) if is_ipv6(case.peer) else ("-4", 28)
     high, low = case.figures["pmtu_high"], case.figures["pmtu_low"]
     if case.direction == "reverse":
         route = f"ip {family} -o route get {case.peer} | grep -oE '(via|dev) [^ ]+' | xargs"
@@ -40,7 +41,7 @@ def _small_mss(low: int | None, headers: int) -> int:
 
 def _remedies(case: Case) -> list[str]:
     sender, receiver = _ends(case)
-    version = 6 if ":" in case.peer else 4
+    version = 6 if is_ipv6(case.peer) else 4
     icmp = "ICMPv6 type 2 (Packet Too Big)" if version == 6 else "ICMP type 3 code 4 (fragmentation needed)"
     low = case.figures["pmtu_low"] or (1280 if version == 6 else 576)
     return [

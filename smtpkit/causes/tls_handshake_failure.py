@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from smtpkit.causes.cause import Case, Cause
+from smtpkit.printable import endpoint
 
 
 def _sentence(case: Case) -> str:
@@ -15,8 +16,8 @@ def _sentence(case: Case) -> str:
 
 
 def _next_test(case: Case) -> str:
-    peer = f"[{case.peer}]" if ":" in case.peer else case.peer
-    test = f"openssl s_client -starttls smtp -connect {peer}:{case.figures.get('port') or 25}"
+    connect = endpoint(case.peer, case.figures.get("port") or 25)
+    test = f"openssl s_client -starttls smtp -connect {connect}"
     return f"{test} </dev/null; {test} -groups X25519 </dev/null; {test} -tls1_2 </dev/null"
 
 

@@ -11,6 +11,7 @@ from smtpkit import correlation
 from smtpkit.incident import among
 from smtpkit.observations.groups import Group, named
 from smtpkit.observations.statement import frame, most, number, seen
+from smtpkit.phrases import WITHHELD
 
 _EXPLAINED = (
     ("size_explains", ("data_size", "logged_size"), "a size"),
@@ -66,9 +67,9 @@ def _limit(name: str, feature: str, low: int | None, high: int | None) -> dict[s
 
 def _pattern(group: Group) -> Iterator[dict[str, Any]]:
     """Look for bytes that all failing messages share and no passing one has."""
-    octets, messages = group.incident.octets, group.messages
+    held, messages = group.incident.octets, group.messages
     failing, passing = (
-        [name for name in messages.loc[messages["failed"] == value, "message"] if name in octets]
+        [name for name in messages.loc[messages["failed"] == value, "message"] if name in held]
         for value in (True, False)
     )
     explained = {"nul_count", "nul_last", "split"} & set(group.limits)
@@ -77,19 +78,19 @@ def _pattern(group: Group) -> Iterator[dict[str, Any]]:
         other = "Binary zeros, or where the end of data is cut, tell failing messages from passing ones."
         yield seen("pattern_explains", False if explained else pd.NA, other if explained else sentence)
         return
-    found = correlation.pattern([octets[name] for name in failing], [octets[name] for name in passing])
+    found = correlation.pattern([held[name] for name in failing], [held[name] for name in passing])
     if found is None or found.coincidence > correlation.SURE:
         yield seen(
             "pattern_explains", False, "No bytes tell failing messages from passing ones.", group.source
         )
         return
+    octets = WITHHELD if group.incident.redacted else found.octets.hex()
     sentence = (
-        f"All {len(failing)} messages that failed hold the bytes {found.octets.hex()}, none of the "
+        f"All {len(failing)} messages that failed hold the bytes {octets}, none of the "
         f"{len(passing)} that passed does; of chance one would expect {found.coincidence:.2g} such patterns."
     )
-    figures = {"pattern_hex": found.octets.hex()}
-    yield seen("pattern_explains", True, sentence, group.source, **figures)
-    places = (_carrier(group, name, octets[name], found.octets) for name in failing)
+    yield seen("pattern_explains", True, sentence, group.source, pattern_hex=octets)
+    places = (_carrier(group, name, held[name], found.octets) for name in failing)
     sentence, source = next((place for place in places if place), (sentence, group.source))
     yield seen("pattern_sure", True, sentence, source)
 

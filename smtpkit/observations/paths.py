@@ -14,6 +14,7 @@ from typing import Any
 import pandas as pd
 
 from smtpkit import tables
+from smtpkit.addresses import is_ipv6
 from smtpkit.incident import Incident
 from smtpkit.observations.statement import IN_DATA, first, frame, number, seen, spread
 
@@ -145,7 +146,7 @@ def _never_delivered(row: Any) -> str:
 
 
 def _fragmentable(path: Path) -> dict[str, Any]:
-    if ":" in path.row.client:
+    if is_ipv6(path.row.client):
         return seen("fragmentable", False, "IPv6: no router fragments on the way (RFC 8200 5).")
     if pd.isna(path.row.df):
         return seen(
@@ -251,7 +252,7 @@ def _too_big_missing(path: Path) -> dict[str, Any]:
 
 def _icmp_visible(path: Path) -> bool:
     packets, captures = path.incident.packets, path.incident.captures
-    protocol, word = (58, "icmp6") if ":" in path.row.client else (1, "icmp")
+    protocol, word = (58, "icmp6") if is_ipv6(path.row.client) else (1, "icmp")
     here = packets[packets["capture"] == path.row.capture]
     filters = captures.loc[captures["capture"] == path.row.capture, "filter"].dropna()
     lets_pass = any(_lets_pass(filter_, word) for filter_ in filters)
