@@ -170,7 +170,7 @@ def _tables(asked: argparse.Namespace) -> int:
             frame.to_parquet(path)
         else:
             _harmless(frame).to_csv(path, index=False)
-    _say([f"Tables: {asked.output}"])
+    print(f"Tables: {printable(asked.output)}")
     return _status(inputs, asked.inputs)
 
 
@@ -188,7 +188,7 @@ def _redact(asked: argparse.Namespace) -> int:
     except CaptureError as error:
         print(f"smtpkit: {printable(error)}", file=sys.stderr)
         return 1
-    _say([f"Capture: {asked.output} ({count} packets)"])
+    print(f"Capture: {printable(asked.output)} ({count} packets)")
     return 0
 
 
