@@ -21,7 +21,7 @@ _PHRASES = (
     r"\bTLS (?:error|session)\b|\bgnutls_handshake\b|\bdelivering unencrypted\b|\btimed out\b",
     r"\bretry time(?:out exceeded| not reached for any host)\b",
     rf"(?:^|(?<=: )){_CODE}",
-    r"\b(?:Accepted|OK|queued)\b",
+    r"\b(?:Accepted|OK|queued|Completed)\b",
     # P= of the log
     r"\b(?:local-)?e?smtps?a?\b",
     # EHLO keywords and verbs

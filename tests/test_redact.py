@@ -15,7 +15,7 @@ from conftest import ROOT
 import smtpkit
 from smtpkit import findings, phrases, tables
 from smtpkit.cli import main
-from smtpkit.incident import TABLE_NAMES, InputError
+from smtpkit.incident import TABLE_NAMES, InputError, save
 from smtpkit.redact import pseudonyms, read_key, redact
 
 KEY = bytes(range(32))
@@ -35,6 +35,17 @@ def test_redaction_and_judgement_may_change_places(name):
     judged = findings._records(smtpkit.diagnose(names.of_incident(incident)))
     assert judged
     assert judged == findings._records(names.of_table(smtpkit.diagnose(incident), "findings"))
+
+
+def test_an_incident_is_handed_on_whole_to_the_report(tmp_path):
+    found = redact(smtpkit.load(SAMPLES / "contracts-hang"), KEY)
+    save(found, tmp_path)
+    again = smtpkit.load(tmp_path)
+    assert again.redacted
+    assert again.octets == found.octets
+    judged = findings._records(smtpkit.diagnose(again))
+    assert judged == findings._records(smtpkit.diagnose(found))
+    assert judged[0]["parameters"]["pattern_hex"] == "(withheld)"
 
 
 # --- every class ------------------------------------------------------------------------------------------
