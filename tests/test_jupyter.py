@@ -91,6 +91,7 @@ def tab(address):
 def test_all_cells_run_and_are_drawn(tab, name):
     outputs = tab.evaluate(RUN, name)
     assert [output for output in outputs if output["output_type"] in ("error", "stream")] == []
+    assert any("application/vnd.jupyter.widget-view+json" in output["data"] for output in outputs)  # a bar
     drawn = sum("<figure" in "".join(output["data"].get("text/html", "")) for output in outputs)
     images = tab.locator(".jp-NotebookPanel:not(.lm-mod-hidden) figure img")
     assert images.count() == drawn > 0

@@ -566,18 +566,18 @@ def test_the_dump_is_about_the_suspects():
     assert len(offsets) == 16
 
 
-MILLION = 1_000_000
+MANY = 100_000
 
 
-def test_a_million_rows_are_a_handful_of_artists():
-    rows = np.arange(MILLION)
+def test_many_rows_are_one_artist():
+    rows = np.arange(MANY)
     times = START + pd.to_timedelta(rows, unit="ms")
     many = tables.conform(
         pd.DataFrame(
             {"stream": rows, "start": times, "end": times, "server": "203.0.113.1", "client_port": rows}
         ),
         "connections",
-    ).assign(capture=pd.array([0] * MILLION, "Int16"))
+    ).assign(capture=pd.array([0] * MANY, "Int16"))
     ax = plot.timeline(tables.empty("attempts"), many, tables.empty("stalls"), tables.empty("captures"))
     assert len(ax.lines) == 1
     assert ax.lines[0].get_rasterized()

@@ -247,7 +247,7 @@ def test_those_who_see_little_or_nothing_can_read_it(browser, rendered, width):
 def test_images_have_words_and_are_drawn(browser, rendered):
     tab, _ = opened(browser, rendered[0])
     images = tab.evaluate("[...document.images].map(i => [i.alt, i.naturalWidth])")
-    assert len(images) == 3
+    assert len(images) == 7
     assert all(alt and width > 600 for alt, width in images)
     tab.close()
 

@@ -263,3 +263,48 @@ def test_without_a_capture_the_example_is_empty(incident):
 )
 def test_the_threshold_is_of_the_size_that_the_log_tells(incident, parameters, threshold):
     assert show.example(incident, document(finding(parameters=parameters))).threshold == threshold
+
+
+def test_a_figure_has_its_numbers_under_it():
+    mpl.use("Agg")
+    ax = plt.subplots()[1]
+    ax.plot([1, 2])
+    ax.set_label("Drawn.")
+    shown = show.figure(ax, pd.DataFrame({"Lost": [7], "Sure": [True]}))
+    assert repr(shown).splitlines() == ["Drawn.", "In numbers", "Lost Sure", "7 yes"]
+
+
+def test_an_empty_table_is_a_sentence():
+    assert repr(show.table(tables.empty("stalls"), caption="Stalls")) == "Stalls: there are none."
+
+
+def test_columns_are_told_with_their_units():
+    lines = repr(show.columns("stalls")).splitlines()
+    assert lines[:2] == ["The table stalls", "Name Meaning Unit Source"]
+    assert "duration end - start s" in lines
+
+
+def test_the_longest_stall_needs_no_finding(incident):
+    example = show.longest_stall(incident)
+    assert example.stalls["duration"].max() == incident.stalls["duration"].max()
+    assert set(example.dialogue["stream"]) == set(example.packets["stream"]) == set(example.stalls["stream"])
+    none = show.longest_stall(replace(incident, stalls=tables.empty("stalls")))
+    assert none.packets.empty
+    assert none.sizes.empty
+
+
+def test_the_dying_segment_was_captured_and_stalled_longest(incident):
+    made = tables.from_rows(
+        [
+            {"duration": 9.0, "missing": True, "frame": 1},
+            {"duration": 5.0, "missing": False, "frame": 2},
+            {"duration": 7.0, "missing": False, "frame": 3},
+        ],
+        "stalls",
+    )
+    assert show.longest_stall(incident)._replace(stalls=made).dying["frame"].tolist() == [3]
+
+
+def test_the_bytes_of_a_finding_are_suspects(incident):
+    found = document(finding(parameters={"pattern_hex": "00ff"}), finding(parameters={"pattern_hex": None}))
+    assert show.example(incident, found).suspects == [b"\x00\xff"]

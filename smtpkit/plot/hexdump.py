@@ -61,10 +61,11 @@ def _cell(ax: Axes, at: int, octet: int, marked: bool) -> None:
     column, row = at % WIDTH, at - at % WIDTH
     character = chr(octet) if 32 <= octet < 127 else "."
     weight = "bold" if marked else "normal"
-    for x, width, word in ((_HEX + 3 * column, 2, f"{octet:02x}"), (_CHARACTER + column, 1, character)):
+    for x, width, word in ((_HEX + 3 * column, 3, f"{octet:02x}"), (_CHARACTER + column, 1, character)):
         if marked:
-            corner = (x - 0.25, row - WIDTH * 0.42)
-            ax.add_patch(Rectangle(corner, width + 0.5, WIDTH * 0.84, facecolor=ORANGE, edgecolor=BLACK))
+            corner, height = (x, row - WIDTH * 0.42), WIDTH * 0.84
+            box = Rectangle(corner, width, height, facecolor=ORANGE, edgecolor=BLACK, linewidth=0.5)
+            ax.add_patch(box)
         ax.text(x + width / 2, row, text(word), ha="center", weight=weight, **_FONT)
 
 

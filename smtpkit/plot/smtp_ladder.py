@@ -105,7 +105,8 @@ def _arrow(ax: Axes, at: int, step: Any) -> None:
     }
     ax.annotate("", (end, at), (begin, at), arrowprops=style)
     ax.text(0.5, at - 0.06, text(step.what), ha="center", va="bottom")
-    ax.plot([begin], [at], ".", color=colour)
+    if begin != end:
+        ax.plot([begin], [at], ".", color=colour)
     late = step.wait >= LONG
     words = f"{step.seconds:.1f} s" + (f"\n({duration(step.wait)} later)" if late else "")
     ax.text(-0.04, at, words, ha="right", va="center", color=VERMILLION if late else BLACK)

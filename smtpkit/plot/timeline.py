@@ -91,10 +91,11 @@ def _draw_connections(ax: Axes, rows: pd.DataFrame, stalls: pd.DataFrame) -> Non
 
 
 def _draw_attempts(ax: Axes, rows: pd.DataFrame) -> None:
+    """Draw what the log says: white inside, to be seen on a stall in grey too."""
     for outcome, (marker, colour) in OUTCOMES.items():
         mine = rows[rows["outcome"] == outcome]
-        label = f"log: {outcome} ({len(mine)})"
-        marks(ax, _x(mine["logged"]), mine["row"], marker, colour, label, fillstyle="none")
+        label, style = f"log: {outcome} ({len(mine)})", {"markerfacecolor": "white", "markeredgewidth": 1.5}
+        marks(ax, _x(mine["logged"]), mine["row"], marker, colour, label, **style)
 
 
 def _x(times: pd.Series) -> pd.Series:
