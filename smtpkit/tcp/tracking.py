@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 from typing import Any
 
@@ -17,6 +19,7 @@ from smtpkit.tcp.fragments import segment_lengths
 
 INTERPRETED_PACKETS = 30_000  # so many are followed before numba is worth its loading, or even its compiling
 BATCH = 1 << 16  # packets followed at a time, unless a connection has more: their table stays in the cache
+MOST_THREADS = min(os.cpu_count() or 1, 8)  # each has a table of its own
 KEY = ["capture", "stream"]
 _NEEDED = ["stream", "src_port", "dst_port", "seq", "ack", "flags", "window", "tcp_len"]
 # What `following` takes as it is: of packets that tell anything all of the first are there.
@@ -78,7 +81,9 @@ def _found(packets: pd.DataFrame) -> tuple[following.Found, np.ndarray]:
     )
     columns, edges = _columns(packets)
     form = _form(size, int((columns.sacks > 0).sum()))
-    for rows, bounds in _batches(packets, form):
+
+    def judge(batch: tuple[np.ndarray, np.ndarray]) -> None:
+        rows, bounds = batch
         table = _table(form, columns, rows)
         twice = _captured_twice(form, table, bounds, edges)
         if twice.any():
@@ -87,6 +92,11 @@ def _found(packets: pd.DataFrame) -> tuple[following.Found, np.ndarray]:
             bounds = np.searchsorted(np.flatnonzero(~twice), bounds)
         values = _follow(form, table, bounds, edges)
         form.put(form.view(values), form.view(rows), following.Found(*map(form.view, found)))
+
+    # Connections are followed apart from each other, and compiled code lets other threads run.
+    with ThreadPoolExecutor(MOST_THREADS) as pool:
+        for _ in pool.map(judge, _batches(packets, form)):
+            pass
     return found, captured_twice
 
 
