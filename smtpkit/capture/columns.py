@@ -136,14 +136,14 @@ def piece(rows: Rows) -> Piece:
     outer = frames[decoder.OUTER_LEN][index]
     if outer.any():
         columns["outer_len"] = outer
+    least, most = cells.min(axis=1, initial=0).tolist(), cells.max(axis=1, initial=-1).tolist()
     for name, number in _CELLS.items():
-        columns |= _cell(name, cells[number])
+        columns |= _cell(name, cells[number], least[number], most[number])
     return columns
 
 
-def _cell(name: str, cell: np.ndarray) -> Piece:
+def _cell(name: str, cell: np.ndarray, least: int, most: int) -> Piece:
     """Return a column and where it is absent, each unless it is all zero; absent cells are negative."""
-    least, most = cell.min(initial=0), cell.max(initial=-1)
     found: Piece = {}
     if most > 0:
         found[name] = cell if least == 0 else np.maximum(cell, 0)
