@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import struct
 from collections.abc import Sequence
+from types import SimpleNamespace
 from typing import NamedTuple
 
 import numpy as np
@@ -22,7 +23,7 @@ class Rows(NamedTuple):
 
     batch: Batch
     cells: np.ndarray  # (decoder.CELLS, rows) int64
-    time: np.ndarray  # (rows,) nanoseconds since 1970, or NAT
+    time: np.ndarray  # (rows,) nanoseconds since 1970, or decoder.NAT
     capture: int
     file: int  # number of its path
 
@@ -41,8 +42,6 @@ _DTYPES: dict[str, np.dtype] = {
     **{name + "?": np.dtype(bool) for name in _NULLABLE},
 }
 _CELLS = {name: number for number, name in enumerate(decoder.CELLS) if name in _DTYPES}
-NAT = np.iinfo(np.int64).min
-_LATEST = 9_000_000_000  # seconds since 1970 that 64-bit nanoseconds hold, about
 
 
 class Columns:
@@ -98,14 +97,20 @@ class Columns:
         return pd.array(self._sack, dtype="string").take(place, allow_fill=True)
 
 
-def times(batch: Batch, interfaces: Sequence[Interface]) -> np.ndarray:
+def times(form: SimpleNamespace, batch: Batch, interfaces: Sequence[Interface]) -> np.ndarray:
     """Return each frame's time in nanoseconds since 1970; NaT where none is given or none can be."""
-    ticks, number = batch.frames[decoder.TICKS, : batch.size], batch.frames[decoder.INTERFACE, : batch.size]
-    time = np.full(len(ticks), NAT)
-    for i in np.unique(number[number >= 0]):
-        own = number == i
-        time[own] = _nanoseconds(ticks[own], interfaces[i])
+    time = np.empty(batch.size, np.int64)
+    clocks = np.array([_clock(interface) for interface in interfaces], np.int64).reshape(-1, 3)
+    form.date(form.view(batch.frames), batch.size, form.view(clocks), form.view(time))
     return time
+
+
+def _clock(interface: Interface) -> tuple[int, int, int]:
+    """Return what `decoder.date` goes by."""
+    units = interface.units
+    if units >= 1 << 62 or abs(interface.offset) > decoder.LATEST:
+        return 0, 0, 1
+    return units, interface.offset, max(1, units // (10**9 if units % 10 == 0 else 1 << 30))
 
 
 def host_name(words: Sequence[int]) -> str:
@@ -113,18 +118,6 @@ def host_name(words: Sequence[int]) -> str:
     if words[0] < 0:
         return socket.inet_ntop(socket.AF_INET, struct.pack(">I", words[3]))
     return socket.inet_ntop(socket.AF_INET6, struct.pack(">4I", *words))
-
-
-def _nanoseconds(ticks: np.ndarray, interface: Interface) -> np.ndarray:
-    units = interface.units
-    if units >= 1 << 62 or abs(interface.offset) > _LATEST:
-        return np.full(len(ticks), NAT)
-    seconds = ticks // units + interface.offset
-    # Beyond nanoseconds the last digits go, so that the product below stays within 64 bits.
-    fine = max(1, units // (10**9 if units % 10 == 0 else 1 << 30))
-    fraction = ticks % units // fine * 10**9 // max(1, units // fine)
-    valid = (ticks >= 0) & (seconds < _LATEST) & (seconds > -_LATEST)
-    return np.where(valid, np.where(valid, seconds, 0) * 10**9 + fraction, NAT)
 
 
 def piece(rows: Rows) -> Piece:
@@ -143,14 +136,14 @@ def piece(rows: Rows) -> Piece:
     outer = frames[decoder.OUTER_LEN][index]
     if outer.any():
         columns["outer_len"] = outer
+    least, most = cells.min(axis=1, initial=0).tolist(), cells.max(axis=1, initial=-1).tolist()
     for name, number in _CELLS.items():
-        columns |= _cell(name, cells[number])
+        columns |= _cell(name, cells[number], least[number], most[number])
     return columns
 
 
-def _cell(name: str, cell: np.ndarray) -> Piece:
+def _cell(name: str, cell: np.ndarray, least: int, most: int) -> Piece:
     """Return a column and where it is absent, each unless it is all zero; absent cells are negative."""
-    least, most = cell.min(initial=0), cell.max(initial=-1)
     found: Piece = {}
     if most > 0:
         found[name] = cell if least == 0 else np.maximum(cell, 0)

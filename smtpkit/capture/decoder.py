@@ -39,6 +39,7 @@ MORE, FULL, DAMAGED, OTHER_BLOCK = range(4)
 
 # What a frame holds: an EtherType; with TUNNEL added, an IP packet that holds another; or why it gave no row.
 IPV4, IPV6, PPP, MPLS, MPLS_MULTICAST, PPPOE = 0x0800, 0x86DD, 0x880B, 0x8847, 0x8848, 0x8864
+WRAPPED = (PPP, MPLS, MPLS_MULTICAST, PPPOE)
 TUNNEL = 0x10000
 KEPT, NOT_IP, CUT, BAD_IP, LINK_UNKNOWN, NO_INTERFACE, NO_PACKET = range(-1, -8, -1)
 BAD_TCP, LONG_IP = -8, -9  # these have a row all the same
@@ -46,6 +47,8 @@ OTHER_PROTOCOL = -256  # less the number of the IP protocol
 
 MAX_CAPTURED = 1 << 20  # a longer record is damage; Wireshark and libpcap allow 2^18
 MAX_LEN = 0x7FFFFFFF  # what a column of the table can hold
+LATEST = 9_000_000_000  # seconds since 1970 that 64-bit nanoseconds hold, about
+NAT = -(1 << 63)  # a time that is absent, as in numpy
 MAX_TAGS, MAX_EXTENSIONS, MAX_OPTIONS = 4, 16, 40
 ENHANCED_PACKET = 6
 TCP, ICMP, ICMPV6, FRAGMENT = 6, 1, 58, 44
@@ -57,10 +60,10 @@ SYN, SYN_ACK, FLAG_ACK = 0x02, 0x12, 0x10
 class Memory(NamedTuple):
     """What is known across packets. Both tables are hashed with open addressing; a free slot is -1."""
 
-    hosts: Any  # (4, n) addresses as four 32-bit words, IPv4 as (-1, 0, 0, address)
-    host_slots: Any  # (power of two,) -> column of `hosts`
-    connections: Any  # (5, n) both ends (host << 16 | port), lower one first; stream; their first seq, or -1
-    connection_slots: Any  # (power of two,) -> column of `connections`
+    hosts: Any  # (n, 4) addresses as four 32-bit words, IPv4 as (-1, 0, 0, address)
+    host_slots: Any  # (power of two,) -> row of `hosts`
+    connections: Any  # (n, 5) both ends (host << 16 | port), lower one first; stream; their first seq, or -1
+    connection_slots: Any  # (power of two,) -> row of `connections`
     counters: Any  # hosts, connections, streams, and the secret of the hash
 
 
@@ -156,8 +159,34 @@ def ticks(high, low):
     return high << 32 | low if high < 0x80000000 else -1
 
 
+def date(frames, count, clocks, time):
+    """Enter when each frame was captured, in nanoseconds since 1970; NAT where none is given or none can be.
+
+    ``clocks[i]`` says of interface i: time stamps per second or 0, seconds to add, stamps that make a unit.
+    """
+    for i in range(count):
+        clock = frames[INTERFACE, i]
+        time[i] = NAT
+        if clock >= 0:
+            time[i] = nanoseconds(frames[TICKS, i], clocks[clock, 0], clocks[clock, 1], clocks[clock, 2])
+
+
+def nanoseconds(stamp, units, offset, fine):
+    """Return a time; `fine` stamps at a time, so that the product stays within 64 bits."""
+    if stamp < 0 or units == 0:
+        return NAT
+    seconds = stamp // units + offset
+    if not -LATEST < seconds < LATEST:
+        return NAT
+    return seconds * 1_000_000_000 + stamp % units // fine * 1_000_000_000 // (units // fine)
+
+
 def locate(buf, frames, count, links):
-    """Find the network layer of each frame; `links` are the LINKTYPE numbers of the interfaces."""
+    """Find the network layer of each frame; `links` are the LINKTYPE numbers of the interfaces.
+
+    Return how many frames have more layers than are read here.
+    """
+    wrapped = 0
     for i in range(count):
         interface = frames[INTERFACE, i]
         at = frames[OFFSET, i]
@@ -171,6 +200,9 @@ def locate(buf, frames, count, links):
         frames[KIND, i] = kind
         frames[NETWORK, i] = at
         frames[OUTER_LEN, i] = 0
+        if kind >= TUNNEL or kind in WRAPPED:
+            wrapped += 1
+    return wrapped
 
 
 def network(buf, at, end, link):
@@ -409,7 +441,7 @@ def checksum_offload(buf, at, transport, ip_end):
 def number(source, target, fits, cells, row, memory):
     """Give a packet its connection; if its header fits into it, it tells where the directions began."""
     found = stream(source, target, cells[SEQ, row], cells[FLAGS, row], memory)
-    cells[STREAM, row] = memory.connections[NUMBER, found]
+    cells[STREAM, row] = memory.connections[found, NUMBER]
     if fits and cells[MORE_FRAGMENTS, row] == 0:
         learn_bases(found, source <= target, cells[SEQ, row], cells[ACK, row], cells[FLAGS, row], memory)
 
@@ -482,7 +514,7 @@ def quote(buf, at, end, cells, row, memory):
     target = target << 16 | u16(buf, transport + 2)
     if end - transport >= 16:
         found = stream(source, target, u32(buf, transport + 4), buf[transport + 13], memory)
-        cells[STREAM, row] = memory.connections[NUMBER, found]
+        cells[STREAM, row] = memory.connections[found, NUMBER]
     else:
         cells[STREAM, row] = known_stream(source, target, memory)
 
@@ -491,12 +523,12 @@ def stream(source, target, seq, flags, memory):
     """Find a packet's connection; a SYN with another sequence number begins a new one, as in Wireshark."""
     found = connection(source, target, True, memory)
     table = memory.connections
-    base = table[LOW_BASE if source <= target else HIGH_BASE, found]
+    base = table[found, LOW_BASE if source <= target else HIGH_BASE]
     if flags & SYN_ACK == SYN and base >= 0 and base != seq:
-        table[NUMBER, found] = memory.counters[STREAMS]
+        table[found, NUMBER] = memory.counters[STREAMS]
         memory.counters[STREAMS] += 1
-        table[LOW_BASE, found] = -1
-        table[HIGH_BASE, found] = -1
+        table[found, LOW_BASE] = -1
+        table[found, HIGH_BASE] = -1
     return found
 
 
@@ -504,26 +536,26 @@ def learn_bases(found, from_low, seq, ack, flags, memory):
     """Keep the number that each direction began with, from its first packet or the first ACK of it."""
     mine, other = (LOW_BASE, HIGH_BASE) if from_low else (HIGH_BASE, LOW_BASE)
     table = memory.connections
-    if table[mine, found] < 0:
-        table[mine, found] = seq if flags & SYN else (seq - 1) & 0xFFFFFFFF
-    if table[other, found] < 0 and flags & FLAG_ACK:
-        table[other, found] = (ack - 1) & 0xFFFFFFFF
+    if table[found, mine] < 0:
+        table[found, mine] = seq if flags & SYN else (seq - 1) & 0xFFFFFFFF
+    if table[found, other] < 0 and flags & FLAG_ACK:
+        table[found, other] = (ack - 1) & 0xFFFFFFFF
 
 
 def known_stream(source, target, memory):
     """Return the number of the connection if there is one, else -1."""
     found = connection(source, target, False, memory)
-    return memory.connections[NUMBER, found] if found >= 0 else -1
+    return memory.connections[found, NUMBER] if found >= 0 else -1
 
 
 def connection(source, target, add, memory):
-    """Return the column of a connection in memory, or -1 if it is new and not to be added."""
+    """Return the row of a connection in memory, or -1 if it is new and not to be added."""
     low, high = min(source, target), max(source, target)
     slots, table = memory.connection_slots, memory.connections
     place = connection_hash(low, high, memory) & (len(slots) - 1)
     while slots[place] >= 0:
         found = slots[place]
-        if table[LOW_END, found] == low and table[HIGH_END, found] == high:
+        if table[found, LOW_END] == low and table[found, HIGH_END] == high:
             return found
         place = (place + 1) & (len(slots) - 1)
     if not add:
@@ -531,12 +563,12 @@ def connection(source, target, add, memory):
     found = memory.counters[CONNECTIONS]
     memory.counters[CONNECTIONS] += 1
     slots[place] = found
-    table[LOW_END, found] = low
-    table[HIGH_END, found] = high
-    table[NUMBER, found] = memory.counters[STREAMS]
+    table[found, LOW_END] = low
+    table[found, HIGH_END] = high
+    table[found, NUMBER] = memory.counters[STREAMS]
     memory.counters[STREAMS] += 1
-    table[LOW_BASE, found] = -1
-    table[HIGH_BASE, found] = -1
+    table[found, LOW_BASE] = -1
+    table[found, HIGH_BASE] = -1
     return found
 
 
@@ -556,16 +588,16 @@ def host(a, b, c, d, memory):
     place = host_hash(a, b, c, d, memory) & (len(slots) - 1)
     while slots[place] >= 0:
         found = slots[place]
-        if table[3, found] == d and table[2, found] == c and table[1, found] == b and table[0, found] == a:
+        if table[found, 3] == d and table[found, 2] == c and table[found, 1] == b and table[found, 0] == a:
             return found
         place = (place + 1) & (len(slots) - 1)
     found = memory.counters[HOSTS]
     memory.counters[HOSTS] += 1
     slots[place] = found
-    table[0, found] = a
-    table[1, found] = b
-    table[2, found] = c
-    table[3, found] = d
+    table[found, 0] = a
+    table[found, 1] = b
+    table[found, 2] = c
+    table[found, 3] = d
     return found
 
 
@@ -585,12 +617,12 @@ def rehash(memory):
     """Enter all that is in the tables of `memory` into its (empty, larger) slots."""
     hosts, connections = memory.hosts, memory.connections
     for i in range(memory.counters[HOSTS]):
-        h = host_hash(hosts[0, i], hosts[1, i], hosts[2, i], hosts[3, i], memory)
+        h = host_hash(hosts[i, 0], hosts[i, 1], hosts[i, 2], hosts[i, 3], memory)
         enter(memory.host_slots, h, i)
     for i in range(memory.counters[CONNECTIONS]):
         enter(
             memory.connection_slots,
-            connection_hash(connections[LOW_END, i], connections[HIGH_END, i], memory),
+            connection_hash(connections[i, LOW_END], connections[i, HIGH_END], memory),
             i,
         )
 

@@ -20,15 +20,15 @@ class Known:
     def __init__(self) -> None:
         self.names: list[str] = []
         self._counters = np.array([0, 0, 0, secrets.randbits(32)], np.int64)
-        self._hosts = np.empty((4, 0), np.int64)
-        self._connections = np.empty((5, 0), np.int64)
+        self._hosts = np.empty((0, 4), np.int64)
+        self._connections = np.empty((0, 5), np.int64)
         self._host_slots = self._connection_slots = np.empty(0, np.int64)
 
     def memory(self, form: SimpleNamespace, frames: int) -> decoder.Memory:
         """Return the memory as `form` takes it, with room for what `frames` more frames can bring."""
         hosts, connections = int(self._counters[decoder.HOSTS]), int(self._counters[decoder.CONNECTIONS])
         need = max(hosts + 4 * frames, connections + 2 * frames)  # a packet and the one it quotes
-        grown = need > self._hosts.shape[1]
+        grown = need > len(self._hosts)
         if grown:
             room = 1 << (2 * need - 1).bit_length()
             self._hosts = _widened(self._hosts, room)
@@ -43,8 +43,8 @@ class Known:
 
     def name_hosts(self) -> None:
         """Spell out the addresses that are new."""
-        new = self._hosts[:, len(self.names) : int(self._counters[decoder.HOSTS])]
-        self.names += map(columns.host_name, new.T.tolist())
+        new = self._hosts[len(self.names) : int(self._counters[decoder.HOSTS])]
+        self.names += map(columns.host_name, new.tolist())
 
 
 class Fragments:
@@ -82,6 +82,6 @@ def _fragments(cells: np.ndarray) -> Iterator[tuple[int, tuple[int, ...], bool]]
 
 
 def _widened(table: np.ndarray, room: int) -> np.ndarray:
-    wide = np.empty((len(table), room), np.int64)
-    wide[:, : table.shape[1]] = table
+    wide = np.empty((room, table.shape[1]), np.int64)
+    wide[: len(table)] = table
     return wide

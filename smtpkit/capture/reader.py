@@ -20,8 +20,6 @@ INTERPRETED_FRAMES = 30_000  # so many are read before numba is worth its loadin
 LARGE = 32 << 20  # bytes of files that are not worth being begun interpreted
 UNLIMITED = 65535  # snap length from which on packets count as whole
 
-_INNER = (decoder.PPP, decoder.PPPOE, decoder.MPLS, decoder.MPLS_MULTICAST)
-
 
 def read_capture(*paths: str | os.PathLike[str]) -> pd.DataFrame:
     """Read a capture as the table `packets`.
@@ -120,7 +118,7 @@ class Reader:
             try:
                 for batch in file.batches(self._form):
                     self._read = before + file.position
-                    time = columns.times(batch, file.interfaces)
+                    time = columns.times(self._form(), batch, file.interfaces)
                     yield self._decode(file, batch, time)
                     account.add_batch(file, batch, time)
             except CaptureError as error:
@@ -143,8 +141,9 @@ class Reader:
     def _decode(self, file: CaptureFile, batch: Batch, time: np.ndarray) -> columns.Rows:
         form, count = self._form(), batch.size
         buffer, frames = form.view(batch.buffer), form.view(batch.frames)
-        form.locate(buffer, frames, count, form.view(np.array([i.link for i in file.interfaces], np.int64)))
-        _unwrap(batch)
+        links = form.view(np.array([i.link for i in file.interfaces], np.int64))
+        if form.locate(buffer, frames, count, links):
+            _unwrap(batch)
         if self._cells.shape[1] < count:
             self._cells = np.empty((len(decoder.CELLS), count), np.int64)
         self._cells.fill(-1)
@@ -176,7 +175,7 @@ class Account:
     def add_batch(self, file: CaptureFile, batch: Batch, time: np.ndarray) -> None:
         """Count the frames of a decoded batch, and the reasons of those without a row."""
         self.packets += batch.size
-        valid = time[time != columns.NAT]
+        valid = time[time != decoder.NAT]
         if len(valid):
             self._spans.append((int(valid.min()), int(valid.max())))
             steps = np.diff(valid, prepend=self._latest)
@@ -239,19 +238,18 @@ def _in_order(paths: list[str]) -> list[str]:
 
 
 def _first_time(path: str) -> int:
-    file = CaptureFile(path)
+    file, form = CaptureFile(path), forms.interpreted(decoder)
     try:
-        batch = next(file.batches(lambda: forms.interpreted(decoder), 1), None)
+        batch = next(file.batches(lambda: form, 1), None)
     except CaptureError:
-        return columns.NAT
-    return int(columns.times(batch, file.interfaces)[0]) if batch else columns.NAT
+        return decoder.NAT
+    return int(columns.times(form, batch, file.interfaces)[0]) if batch else decoder.NAT
 
 
 def _unwrap(batch: Batch) -> None:
     """Let dpkt find the IP packet in the frames that the decoder declines."""
     kinds = batch.frames[decoder.KIND, : batch.size]
-    others = np.flatnonzero((kinds != decoder.IPV4) & (kinds != decoder.IPV6))
-    for i in others[(kinds[others] >= decoder.TUNNEL) | np.isin(kinds[others], _INNER)]:
+    for i in np.flatnonzero((kinds >= decoder.TUNNEL) | np.isin(kinds, decoder.WRAPPED)):
         frame = batch.frames[:, i]
         start, end = frame[decoder.NETWORK], frame[decoder.OFFSET] + frame[decoder.CAPTURED_LEN]
         found = inner_ip(int(frame[decoder.KIND]), batch.buffer[start:end].tobytes())

@@ -7,26 +7,59 @@ beyond 64 bits.
 # mypy: disable-error-code="no-untyped-def"
 from __future__ import annotations
 
+from typing import Any, NamedTuple
+
 from smtpkit.hashing import mix
 from smtpkit.tables import SMTP_PORTS
 
-# The rows of `packets`: one column for each packet, connection by connection, each in time order. An end is
-# a number with the port in its lowest 16 bits; SACK_AT is the column of `edges` where its SACK blocks begin.
-# TCP_LEN is that of the whole segment where fragments make one, OWN_LEN of the first fragment. What is absent
-# is -1.
+# The columns of `packets`: one row for each packet, connection by connection, each in time order, so that all
+# of a packet lies together in memory. An end is a number with the port in its lowest 16 bits; SACK_AT is the
+# column of `edges` where its SACK blocks begin. TCP_LEN is that of the whole segment where fragments make
+# one, OWN_LEN of the first fragment. What is absent is -1.
 TIME, SOURCE, TARGET, SEQ, ACK, FLAGS, WINDOW, TCP_LEN, TTL, IP_ID, TS_VALUE, SCALE = range(12)
 OPTIONS_CUT, SACK_AT, SACKS, OWN_LEN = range(12, 16)
-PACKET_NAMES = (
-    *("time", "source", "target", "seq", "ack", "flags", "window", "segment_len", "ttl", "ip_id"),
-    *("ts_value", "window_scale", "options_cut", "sack_at", "sacks", "tcp_len"),
-)
+PACKET = range(16)
 
-# The rows of `found`, for the same packets.
-FORWARD, RELATIVE_SEQ, RELATIVE_ACK, DELIVERED, IN_FLIGHT, ACK_RTT, MARKS = range(7)
-FOUND_NAMES = (
-    *("forward", "relative_seq", "relative_ack", "delivered", "bytes_in_flight", "ack_rtt", "marks"),
-)
+# The columns of `found`, for the same packets.
+FORWARD, RELATIVE_SEQ, RELATIVE_ACK, DELIVERED, IN_FLIGHT, ACK_RTT, MARKS = FOUND = range(7)
 ABSENT = -(1 << 62)
+MOST = 0x7FFFFFFF  # what a column of bytes can hold
+
+
+class Columns(NamedTuple):
+    """What is taken of each row of the table `packets`; an address is a number."""
+
+    time: Any
+    src: Any
+    dst: Any
+    src_port: Any
+    dst_port: Any
+    seq: Any
+    ack: Any
+    flags: Any
+    window: Any
+    segment_len: Any
+    tcp_len: Any
+    ttl: Any
+    ip_id: Any
+    ts_value: Any
+    window_scale: Any
+    options_cut: Any
+    sack_at: Any
+    sacks: Any
+
+
+class Found(NamedTuple):
+    """What is found of each row of the table `packets`."""
+
+    forward: Any  # int8, or -1
+    relative_seq: Any  # int64, or ABSENT
+    relative_ack: Any
+    delivered: Any  # int8, or -1
+    bytes_in_flight: Any  # int32, or -1
+    ack_rtt: Any  # float32 [s], or NaN
+    marks: Any  # uint16
+
 
 # The bits of MARKS, in the order of MARK_NAMES.
 MARK_NAMES = (
@@ -68,6 +101,44 @@ def group(numbers, wanted, places, rows):
             places[numbers[i]] += 1
 
 
+def pick(columns, rows, packets):
+    """Enter the packets of these rows into the table."""
+    for i in range(len(rows)):
+        row = rows[i]
+        packets[i, TIME] = columns.time[row]
+        packets[i, SOURCE] = columns.src[row] << 16 | columns.src_port[row]
+        packets[i, TARGET] = columns.dst[row] << 16 | columns.dst_port[row]
+        packets[i, SEQ] = columns.seq[row]
+        packets[i, ACK] = columns.ack[row]
+        packets[i, FLAGS] = columns.flags[row]
+        packets[i, WINDOW] = columns.window[row]
+        packets[i, TCP_LEN] = columns.segment_len[row]
+        packets[i, OWN_LEN] = columns.tcp_len[row]
+        packets[i, TTL] = columns.ttl[row]
+        packets[i, IP_ID] = columns.ip_id[row]
+        packets[i, TS_VALUE] = columns.ts_value[row]
+        packets[i, SCALE] = columns.window_scale[row]
+        packets[i, OPTIONS_CUT] = columns.options_cut[row]
+        packets[i, SACK_AT] = columns.sack_at[row]
+        packets[i, SACKS] = columns.sacks[row]
+
+
+def put(found, rows, columns):
+    """Enter what was found of the packets into the columns, which say nothing so far."""
+    for i in range(len(rows)):
+        row = rows[i]
+        columns.forward[row] = found[i, FORWARD]
+        columns.relative_seq[row] = found[i, RELATIVE_SEQ]
+        columns.relative_ack[row] = found[i, RELATIVE_ACK]
+        columns.marks[row] = found[i, MARKS]
+        if found[i, DELIVERED] != ABSENT:
+            columns.delivered[row] = found[i, DELIVERED]
+        if found[i, IN_FLIGHT] != ABSENT:
+            columns.bytes_in_flight[row] = min(found[i, IN_FLIGHT], MOST)
+        if found[i, ACK_RTT] != ABSENT:
+            columns.ack_rtt[row] = found[i, ACK_RTT] / SECOND
+
+
 def mark_captured_twice(packets, bounds, edges, slots, secret, twice):
     """Mark packets that were captured again (`any`, bridge, VLAN, SPAN, router).
 
@@ -90,39 +161,39 @@ def mark_captured_twice(packets, bounds, edges, slots, secret, twice):
 
 def header_hash(packets, i, edges, secret):
     """Hash what a sender may make anew; of a segment sent again that is the identification only."""
-    numbers = mix(packets[SEQ, i], packets[ACK, i])
-    stamps = mix(packets[TS_VALUE, i], packets[IP_ID, i] + secret)
-    rest = mix(packets[WINDOW, i] * 0x1000 + packets[FLAGS, i], packets[OWN_LEN, i] + packets[SOURCE, i])
-    for b in range(packets[SACK_AT, i], packets[SACK_AT, i] + packets[SACKS, i]):
+    numbers = mix(packets[i, SEQ], packets[i, ACK])
+    stamps = mix(packets[i, TS_VALUE], packets[i, IP_ID] + secret)
+    rest = mix(packets[i, WINDOW] * 0x1000 + packets[i, FLAGS], packets[i, OWN_LEN] + packets[i, SOURCE])
+    for b in range(packets[i, SACK_AT], packets[i, SACK_AT] + packets[i, SACKS]):
         rest = mix(rest, mix(edges[0, b], edges[1, b]))
     return mix(numbers, mix(stamps, rest))
 
 
 def same_header(packets, i, j, first, edges):
     """Say whether two packets are alike, and `i` of the connection that begins at `first`."""
-    if i < first or packets[SACKS, i] != packets[SACKS, j]:
+    if i < first or packets[i, SACKS] != packets[j, SACKS]:
         return False
     for field in (SOURCE, SEQ, ACK, FLAGS, WINDOW, OWN_LEN, IP_ID, TS_VALUE):
-        if packets[field, i] != packets[field, j]:
+        if packets[i, field] != packets[j, field]:
             return False
-    for b in range(packets[SACKS, i]):
+    for b in range(packets[i, SACKS]):
         for side in range(2):
-            if edges[side, packets[SACK_AT, i] + b] != edges[side, packets[SACK_AT, j] + b]:
+            if edges[side, packets[i, SACK_AT] + b] != edges[side, packets[j, SACK_AT] + b]:
                 return False
     return True
 
 
 def same_packet(packets, before, i, copies):
     """Say whether two packets that are alike are near enough to be one; `copies`: there were some before."""
-    tells_more = packets[OWN_LEN, i] or packets[FLAGS, i] & (SYN | FIN | RST)
-    behind_router = packets[TTL, i] == packets[TTL, before] - 1
-    if packets[IP_ID, i] > 0:
+    tells_more = packets[i, OWN_LEN] or packets[i, FLAGS] & (SYN | FIN | RST)
+    behind_router = packets[i, TTL] == packets[before, TTL] - 1
+    if packets[i, IP_ID] > 0:
         within = SAME_PACKET_WITHIN
     elif tells_more or behind_router:
         within = SAME_WITHOUT_ID_WITHIN
     else:
         within = SAME_BARE_ACK_WITHIN if copies else -1
-    return abs(packets[TIME, i] - packets[TIME, before]) <= within
+    return abs(packets[i, TIME] - packets[before, TIME]) <= within
 
 
 def follow(packets, bounds, edges, found, sides, flight, lost, blocks):
@@ -142,32 +213,32 @@ def connection(packets, first, end, edges, found, sides, flight, lost, blocks):
             sides[side, field] = ABSENT
         sides[side, LAST_ACK] = sides[side, LAST_WINDOW] = -1
     for i in range(first, end):
-        me = 0 if packets[SOURCE, i] == client else 1
+        me = 0 if packets[i, SOURCE] == client else 1
         other = 1 - me
-        flags = packets[FLAGS, i]
-        seq = relative(sides, me, packets[SEQ, i], flags & SYN)
+        flags = packets[i, FLAGS]
+        seq = relative(sides, me, packets[i, SEQ], flags & SYN)
         ack = -1
-        found[FORWARD, i] = 1 - me
-        found[RELATIVE_SEQ, i] = seq
+        found[i, FORWARD] = 1 - me
+        found[i, RELATIVE_SEQ] = seq
         if flags & FLAG_ACK:
-            ack = relative(sides, other, packets[ACK, i], 0)
-            found[RELATIVE_ACK, i] = ack
+            ack = relative(sides, other, packets[i, ACK], 0)
+            found[i, RELATIVE_ACK] = ack
             acknowledge(packets, i, edges, found, sides, other, flight, lost, blocks, ack, rtt)
-        found[MARKS, i] = judge(packets, i, sides, me, other, flight, seq, ack, rtt)
+        found[i, MARKS] = judge(packets, i, sides, me, other, flight, seq, ack, rtt)
         remember(packets, i, sides, me, flight, seq, ack)
-        if packets[TCP_LEN, i] and sides[other, LAST_ACK] >= 0:
+        if packets[i, TCP_LEN] and sides[other, LAST_ACK] >= 0:
             sent = sides[me, NEXT] - sides[me, CLOSED]  # a FIN is no byte
-            found[IN_FLIGHT, i] = max(sent - sides[other, LAST_ACK], 0)
+            found[i, IN_FLIGHT] = max(sent - sides[other, LAST_ACK], 0)
     for side in range(2):
-        close(sides, side, flight, packets[TIME, end - 1], rtt, found)
+        close(sides, side, flight, packets[end - 1, TIME], rtt, found)
 
 
 def client_of(packets, first, end):
     """Return the end that sent the SYN, else the one that does not have the server's port."""
     for i in range(first, end):
-        if packets[FLAGS, i] & SYN:
-            return packets[TARGET, i] if packets[FLAGS, i] & FLAG_ACK else packets[SOURCE, i]
-    source, target = packets[SOURCE, first], packets[TARGET, first]
+        if packets[i, FLAGS] & SYN:
+            return packets[i, TARGET] if packets[i, FLAGS] & FLAG_ACK else packets[i, SOURCE]
+    source, target = packets[first, SOURCE], packets[first, TARGET]
     if source & 0xFFFF in SMTP_PORTS:
         return target
     if target & 0xFFFF in SMTP_PORTS:
@@ -179,13 +250,13 @@ def initial_rtt(packets, first, end):
     """Return the time from SYN to the client's ACK of the SYN-ACK, in ns; 0 if unknown."""
     syn = syn_ack = -1
     for i in range(first, min(end, first + FIRST)):
-        flags = packets[FLAGS, i]
+        flags = packets[i, FLAGS]
         if flags & SYN and flags & FLAG_ACK:
             syn_ack = i
         elif flags & SYN:
             syn = i
-        elif syn >= 0 and syn_ack >= 0 and flags & FLAG_ACK and packets[SOURCE, i] == packets[SOURCE, syn]:
-            return max(packets[TIME, i] - packets[TIME, syn], 0)
+        elif syn >= 0 and syn_ack >= 0 and flags & FLAG_ACK and packets[i, SOURCE] == packets[syn, SOURCE]:
+            return max(packets[i, TIME] - packets[syn, TIME], 0)
     return 0
 
 
@@ -209,7 +280,7 @@ def unwrap(sides, side, number):
 def judge(packets, i, sides, me, other, flight, seq, ack, rtt):
     """Return the bits of Wireshark's names for what this packet is."""
     marks = 0
-    length, flags, window = packets[TCP_LEN, i], packets[FLAGS, i], packets[WINDOW, i]
+    length, flags, window = packets[i, TCP_LEN], packets[i, FLAGS], packets[i, WINDOW]
     control = flags & (SYN | FIN | RST)
     following, known = sides[me, NEXT], sides[me, NEXT] != ABSENT
     sides[me, PROBE] = 0
@@ -257,7 +328,7 @@ def repeats_ack(sides, me, seq, ack, window, length, control):
 
 def repetition(packets, i, sides, me, other, flight, seq, rtt):
     """Tell the kinds of a segment that does not advance the sequence number, in Wireshark's order."""
-    length, time = packets[TCP_LEN, i], packets[TIME, i]
+    length, time = packets[i, TCP_LEN], packets[i, TIME]
     end = seq + length
     if sides[me, PROBE] == KEEP_ALIVE or (length > 1 and sides[me, NEXT] == seq + 1):
         return 0
@@ -282,13 +353,13 @@ def seen(sides, me, flight, start, end):
 
 def remember(packets, i, sides, me, flight, seq, ack):
     """Take the packet into what is known of its sender."""
-    length, flags = packets[TCP_LEN, i], packets[FLAGS, i]
+    length, flags = packets[i, TCP_LEN], packets[i, FLAGS]
     following = sides[me, NEXT]
     end = seq + length + (1 if flags & (SYN | FIN) else 0)
     if length:
         if following != ABSENT and seq < following:
             sides[me, REPEATED] = 1
-        append(sides, me, flight, i, packets[TIME, i], seq, seq + length)
+        append(sides, me, flight, i, packets[i, TIME], seq, seq + length)
     if sides[me, PROBE] != ZERO_WINDOW_PROBE and not flags & RST:
         if sides[me, CONTIGUOUS] == ABSENT or seq == sides[me, CONTIGUOUS]:
             sides[me, CONTIGUOUS] = max(end, following)
@@ -296,13 +367,13 @@ def remember(packets, i, sides, me, flight, seq, ack):
             sides[me, CLOSED] = 1
         if following == ABSENT or end > following:
             sides[me, NEXT] = end
-            sides[me, NEXT_TIME] = packets[TIME, i]
-        sides[me, NEAR] = unwrap(sides, me, packets[SEQ, i])
-    if flags & SYN and (packets[SCALE, i] >= 0 or not packets[OPTIONS_CUT, i]):
-        sides[me, LAST_SCALE] = min(max(packets[SCALE, i], 0), 14)
-    sides[me, LAST_WINDOW] = packets[WINDOW, i]
+            sides[me, NEXT_TIME] = packets[i, TIME]
+        sides[me, NEAR] = unwrap(sides, me, packets[i, SEQ])
+    if flags & SYN and (packets[i, SCALE] >= 0 or not packets[i, OPTIONS_CUT]):
+        sides[me, LAST_SCALE] = min(max(packets[i, SCALE], 0), 14)
+    sides[me, LAST_WINDOW] = packets[i, WINDOW]
     sides[me, LAST_ACK] = ack
-    sides[me, LAST_ACK_TIME] = packets[TIME, i]
+    sides[me, LAST_ACK_TIME] = packets[i, TIME]
 
 
 def append(sides, side, flight, row, time, start, end):
@@ -329,19 +400,19 @@ def append(sides, side, flight, row, time, start, end):
 
 def acknowledge(packets, i, edges, found, sides, sender, flight, lost, blocks, ack, rtt):
     """Settle which copies in flight this acknowledgment answers."""
-    if not sides[sender, REPEATED] and not packets[SACKS, i]:
+    if not sides[sender, REPEATED] and not packets[i, SACKS]:
         acknowledge_in_order(packets, i, found, sides, sender, flight, ack)
         return
     count = read_blocks(packets, i, edges, sides, sender, blocks)
     if is_duplicate(blocks, count, ack):
         doubt(sides, sender, lost, blocks[0, 0], blocks[1, 0], found)
-    time, head, tail = packets[TIME, i], sides[sender, HEAD], sides[sender, TAIL]
+    time, head, tail = packets[i, TIME], sides[sender, HEAD], sides[sender, TAIL]
     settled = False
     for j in range(head, tail):
         if answered(flight, sender, j, ack, blocks, count):
             settled = True
             fate = caused(sides, sender, flight, j, time, rtt)
-            found[DELIVERED, flight[sender, ROW, j]] = fate
+            found[flight[sender, ROW, j], DELIVERED] = fate
             if fate == 0:
                 lose(sides, sender, flight, lost, j)
     if settled:
@@ -365,17 +436,17 @@ def acknowledge_in_order(packets, i, found, sides, sender, flight, ack):
     """Take from the front what is acknowledged: nothing in flight was sent twice (Karn: only then an RTT)."""
     head = sides[sender, HEAD]
     while head < sides[sender, TAIL] and flight[sender, END, head] <= ack:
-        found[DELIVERED, flight[sender, ROW, head]] = 1
-        found[ACK_RTT, i] = packets[TIME, i] - flight[sender, SENT, head]
+        found[flight[sender, ROW, head], DELIVERED] = 1
+        found[i, ACK_RTT] = packets[i, TIME] - flight[sender, SENT, head]
         head += 1
     sides[sender, HEAD] = head
 
 
 def read_blocks(packets, i, edges, sides, sender, blocks):
     """Make the SACK blocks relative; return how many there are."""
-    count = min(packets[SACKS, i], MOST_BLOCKS)
+    count = min(packets[i, SACKS], MOST_BLOCKS)
     for b in range(count):
-        at = packets[SACK_AT, i] + b
+        at = packets[i, SACK_AT] + b
         blocks[0, b] = relative(sides, sender, edges[0, at], 0)
         blocks[1, b] = relative(sides, sender, edges[1, at], 0)
     return count
@@ -394,7 +465,7 @@ def doubt(sides, sender, lost, start, end, found):
     """More copies arrived than one: which of those presumed lost did, nobody can tell."""
     for j in range(min(sides[sender, LOST], MOST_IN_FLIGHT)):
         if lost[sender, START, j] < end and start < lost[sender, END, j]:
-            found[DELIVERED, lost[sender, ROW, j]] = ABSENT
+            found[lost[sender, ROW, j], DELIVERED] = ABSENT
 
 
 def lose(sides, sender, flight, lost, j):
@@ -441,7 +512,7 @@ def close(sides, side, flight, last, rtt, found):
             again = True
         reach = max(reach, flight[side, END, j])
         if again and last - flight[side, SENT, j] > stall_threshold(rtt):
-            found[DELIVERED, flight[side, ROW, j]] = 0
+            found[flight[side, ROW, j], DELIVERED] = 0
 
 
 def sort_by_start(sides, side, flight):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pandas as pd
 
 REASSEMBLY = pd.Timedelta(seconds=60)  # within which an identification stays unique
@@ -41,9 +42,10 @@ def fragments(packets: pd.DataFrame) -> pd.DataFrame:
     return pieces.assign(end=end, datagram_end=datagram_end, complete=~gap & datagram_end.notna())
 
 
-def segment_lengths(packets: pd.DataFrame) -> pd.Series:
-    """Return `tcp_len` of each packet; of a first fragment that of the whole packet, if all is here."""
-    pieces = fragments(packets)
+def segment_lengths(packets: pd.DataFrame) -> np.ndarray:
+    """Return `tcp_len` of each packet, or 0; of a first fragment the whole packet's, if all is here."""
+    pieces = fragments(packets.reset_index(drop=True))
     first = pieces[(pieces["fragment_offset"] == 0) & pieces["complete"]]
-    rest = (first["datagram_end"] - first["end"]).reindex(packets.index).fillna(0)
-    return packets["tcp_len"] + rest
+    lengths = packets["tcp_len"].to_numpy("int32", na_value=0, copy=True)
+    lengths[first.index] += (first["datagram_end"] - first["end"]).to_numpy("int32")
+    return lengths

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 from typing import Any
 
@@ -17,8 +19,15 @@ from smtpkit.tcp.fragments import segment_lengths
 
 INTERPRETED_PACKETS = 30_000  # so many are followed before numba is worth its loading, or even its compiling
 BATCH = 1 << 16  # packets followed at a time, unless a connection has more: their table stays in the cache
+MOST_THREADS = min(os.cpu_count() or 1, 8)  # each has a table of its own
 KEY = ["capture", "stream"]
 _NEEDED = ["stream", "src_port", "dst_port", "seq", "ack", "flags", "window", "tcp_len"]
+# What `following` takes as it is: of packets that tell anything all of the first are there.
+_PRESENT = {
+    **{"seq": "uint32", "ack": "uint32", "flags": "uint16", "window": "uint16", "tcp_len": "int32"},
+    **{"src_port": "uint16", "dst_port": "uint16", "ttl": "uint8"},
+}
+_OR_ABSENT = {"ip_id": "int32", "ts_value": "int64", "window_scale": "int16"}
 _ETHERNET_MTU = 1500
 
 
@@ -40,51 +49,55 @@ def analysis(packets: pd.DataFrame) -> pd.DataFrame:
     DataFrame
         The same rows; ``False`` or ``<NA>`` in the new columns where there is no TCP.
     """
-    found = _found(packets)
-    marks, delivered = found["marks"], found["delivered"]
-    directions = pd.Categorical.from_codes(found["forward"], pd.Index(["reverse", "forward"]))
+    found, captured_twice = _found(packets)
+    directions = pd.Categorical.from_codes(found.forward, pd.Index(["reverse", "forward"]))
     added = {
         "direction": pd.Series(directions, packets.index),
-        "captured_twice": found["captured_twice"],
-        "relative_seq": _nullable(found["relative_seq"], found["relative_seq"] == ABSENT),
-        "relative_ack": _nullable(found["relative_ack"], found["relative_ack"] == ABSENT),
-        **{name: _marked(marks, 1 << bit) for bit, name in enumerate(following.MARK_NAMES)},
+        "captured_twice": captured_twice,
+        "relative_seq": _nullable(found.relative_seq, found.relative_seq == ABSENT),
+        "relative_ack": _nullable(found.relative_ack, found.relative_ack == ABSENT),
+        **{name: _marked(found.marks, 1 << bit) for bit, name in enumerate(following.MARK_NAMES)},
         "offload": _offload(packets),
-        "delivered": pd.arrays.BooleanArray(delivered == 1, delivered < 0),
-        "bytes_in_flight": _nullable(found["bytes_in_flight"], found["bytes_in_flight"] < 0),
-        "ack_rtt": pd.array(found["ack_rtt"], "Float32"),
+        "delivered": pd.arrays.BooleanArray(found.delivered == 1, found.delivered < 0),
+        "bytes_in_flight": _nullable(found.bytes_in_flight, found.bytes_in_flight < 0),
+        "ack_rtt": pd.array(found.ack_rtt, "Float32"),
     }
     frame = pd.DataFrame(added, packets.index, copy=False)
     columns = tables.conform(frame, "analysis").items()
     return packets.assign(**{str(name): column for name, column in columns})  # `concat` would copy them all
 
 
-def _found(packets: pd.DataFrame) -> dict[str, np.ndarray]:
-    """Return what `following` finds, each as small as it can be: -1, ABSENT or NaN where there is nothing."""
-    size = len(packets)
-    found = {
-        "captured_twice": np.zeros(size, bool),
-        "forward": np.full(size, -1, np.int8),
-        "relative_seq": np.full(size, ABSENT),
-        "relative_ack": np.full(size, ABSENT),
-        "marks": np.zeros(size, np.uint16),
-        "delivered": np.full(size, -1, np.int8),
-        "bytes_in_flight": np.full(size, -1, np.int32),
-        "ack_rtt": np.full(size, np.nan, np.float32),
-    }
+def _found(packets: pd.DataFrame) -> tuple[following.Found, np.ndarray]:
+    """Return what `following` finds, and which packets were captured twice."""
+    size, captured_twice = len(packets), np.zeros(len(packets), bool)
+    found = following.Found(
+        forward=np.full(size, -1, np.int8),
+        relative_seq=np.full(size, ABSENT),
+        relative_ack=np.full(size, ABSENT),
+        delivered=np.full(size, -1, np.int8),
+        bytes_in_flight=np.full(size, -1, np.int32),
+        ack_rtt=np.full(size, np.nan, np.float32),
+        marks=np.zeros(size, np.uint16),
+    )
     columns, edges = _columns(packets)
-    form = _form(size, int((columns["sacks"] > 0).sum()))
-    for rows, bounds in _batches(packets, form):
-        table = _table(columns, rows)
+    form = _form(size, int((columns.sacks > 0).sum()))
+
+    def judge(batch: tuple[np.ndarray, np.ndarray]) -> None:
+        rows, bounds = batch
+        table = _table(form, columns, rows)
         twice = _captured_twice(form, table, bounds, edges)
         if twice.any():
-            found["captured_twice"][rows[twice]] = True
-            rows, table = rows[~twice], np.ascontiguousarray(table[:, ~twice])
+            captured_twice[rows[twice]] = True
+            rows, table = rows[~twice], table[~twice]
             bounds = np.searchsorted(np.flatnonzero(~twice), bounds)
         values = _follow(form, table, bounds, edges)
-        for name, of_packet in zip(following.FOUND_NAMES, values, strict=True):
-            found[name][rows] = of_packet if found[name].dtype == np.int64 else _small(name, of_packet)
-    return found
+        form.put(form.view(values), form.view(rows), following.Found(*map(form.view, found)))
+
+    # Connections are followed apart from each other, and compiled code lets other threads run.
+    with ThreadPoolExecutor(MOST_THREADS) as pool:
+        for _ in pool.map(judge, _batches(packets, form)):
+            pass
+    return found, captured_twice
 
 
 def _form(packets: int, sacks: int) -> SimpleNamespace:
@@ -93,14 +106,18 @@ def _form(packets: int, sacks: int) -> SimpleNamespace:
     return (forms.compiled if many else forms.interpreted)(following)
 
 
-def _small(name: str, values: np.ndarray) -> np.ndarray:
-    if name == "ack_rtt":
-        return np.where(values == ABSENT, np.nan, values / following.SECOND)
-    return np.clip(values, -1, 2**31 - 1)
-
-
 def _batches(packets: pd.DataFrame, form: SimpleNamespace) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Yield rows of TCP packets, connection by connection, and where in them each connection begins.
+    """Yield rows of TCP packets, connection by connection, and where in them each connection begins."""
+    rows, starts = _grouped(packets, form)
+    first = 0
+    while first < len(starts) - 1:
+        last = max(int(np.searchsorted(starts, starts[first] + BATCH, "right")) - 1, first + 1)
+        yield rows[starts[first] : starts[last]], starts[first : last + 1] - starts[first]
+        first = last
+
+
+def _grouped(packets: pd.DataFrame, form: SimpleNamespace) -> tuple[np.ndarray, np.ndarray]:
+    """Return the rows of TCP packets, connection by connection, and where each begins, and the end.
 
     A damaged or cut header tells nothing.
     """
@@ -113,44 +130,45 @@ def _batches(packets: pd.DataFrame, form: SimpleNamespace) -> Iterator[tuple[np.
     starts = np.cumsum(sizes) - sizes
     rows = np.empty(sizes.sum(), np.int64)
     form.group(*map(form.view, (number, tells.view(np.uint8), starts.copy(), rows)))
-    starts = np.append(starts[sizes > 0], len(rows))
-    first = 0
-    while first < len(starts) - 1:
-        last = max(int(np.searchsorted(starts, starts[first] + BATCH, "right")) - 1, first + 1)
-        yield rows[starts[first] : starts[last]], starts[first : last + 1] - starts[first]
-        first = last
+    return rows, np.append(starts[sizes > 0], len(rows))
 
 
-def _columns(packets: pd.DataFrame) -> tuple[dict[str, pd.Series], np.ndarray]:
-    """Return what `_table` picks rows of, with numbers for addresses; and the edges of all SACK blocks."""
+def _columns(packets: pd.DataFrame) -> tuple[following.Columns, np.ndarray]:
+    """Return what `following` takes of the packets, and the edges of all SACK blocks."""
     edges, blocks = sack_edges(packets["sack"])
-    names = ("seq", "ack", "flags", "window", "tcp_len", "ttl", "ip_id", "ts_value", "window_scale")
-    columns = {name: packets[name] for name in (*names, "src_port", "dst_port")}
+    columns = {name: packets[name].to_numpy(dtype, na_value=0) for name, dtype in _PRESENT.items()}
+    columns |= {name: packets[name].to_numpy(dtype, na_value=-1) for name, dtype in _OR_ABSENT.items()}
     known = packets["src"].cat.categories.union(packets["dst"].cat.categories)
     for name in ("src", "dst"):
         numbers = known.get_indexer(packets[name].cat.categories).astype(np.int32)
-        columns[name] = pd.Series(numbers[packets[name].cat.codes])
-    columns["time"] = packets["time"].astype("int64")
-    columns["segment_len"] = segment_lengths(packets.reset_index(drop=True))
-    columns["options_cut"] = options_cut(packets)
-    columns["sacks"] = pd.Series(blocks.astype(np.uint8))
-    columns["sack_at"] = pd.Series((np.cumsum(blocks) - blocks).astype(np.int32))
-    return columns, edges
+        columns[name] = numbers[packets[name].cat.codes]
+    columns["time"] = pd.DatetimeIndex(packets["time"]).asi8
+    columns["segment_len"] = segment_lengths(packets)
+    columns["options_cut"] = options_cut(packets).to_numpy()
+    columns["sacks"] = blocks
+    columns["sack_at"] = np.cumsum(blocks, dtype=np.int32) - blocks
+    return following.Columns(**{name: _to_be_read(column) for name, column in columns.items()}), edges
 
 
-def _table(columns: dict[str, pd.Series], rows: np.ndarray) -> np.ndarray:
+def _to_be_read(column: np.ndarray) -> np.ndarray:
+    """Return a column as compiled code takes it: always alike, or it would be compiled again."""
+    column = np.ascontiguousarray(column).view()
+    column.flags.writeable = False
+    return column
+
+
+def _table(form: SimpleNamespace, columns: following.Columns, rows: np.ndarray) -> np.ndarray:
     """Return the packets of these rows as `following` takes them."""
-    picked = {name: column.iloc[rows].to_numpy("int64", na_value=-1) for name, column in columns.items()}
-    for end, address, port in (("source", "src", "src_port"), ("target", "dst", "dst_port")):
-        picked[end] = picked[address] << 16 | picked[port]
-    return np.array([picked[name] for name in following.PACKET_NAMES])
+    table = np.empty((len(rows), len(following.PACKET)), np.int64)
+    form.pick(following.Columns(*map(form.view, columns)), form.view(rows), form.view(table))
+    return table
 
 
 def _captured_twice(
     form: SimpleNamespace, table: np.ndarray, bounds: np.ndarray, edges: np.ndarray
 ) -> np.ndarray:
-    twice = np.zeros(table.shape[1], np.uint8)
-    slots = np.full(1 << (2 * table.shape[1]).bit_length(), -1)
+    twice = np.zeros(len(table), np.uint8)
+    slots = np.full(1 << (2 * len(table)).bit_length(), -1)
     form.mark_captured_twice(
         *map(form.view, (table, bounds, edges, slots)), secrets.randbits(32), form.view(twice)
     )
@@ -158,7 +176,7 @@ def _captured_twice(
 
 
 def _follow(form: SimpleNamespace, table: np.ndarray, bounds: np.ndarray, edges: np.ndarray) -> np.ndarray:
-    found = np.full((len(following.FOUND_NAMES), table.shape[1]), ABSENT)
+    found = np.full((len(table), len(following.FOUND)), ABSENT)
     room = (2, len(following.COPY), 2 * following.MOST_IN_FLIGHT)
     work = [np.zeros((2, following.SIDE), np.int64), np.empty(room, np.int64), np.empty(room, np.int64)]
     work.append(np.empty((2, following.MOST_BLOCKS), np.int64))
@@ -182,8 +200,10 @@ def _nullable(values: np.ndarray, absent: np.ndarray) -> pd.arrays.IntegerArray:
 
 def sack_edges(sack: pd.Series) -> tuple[np.ndarray, np.ndarray]:
     """Return the edges of all SACK blocks, left ones above right ones, and each packet's number of blocks."""
-    counts = sack.str.count("-").to_numpy("int64", na_value=0)
-    edges = " ".join(sack[counts > 0]).replace("-", " ").split()
+    there = sack.notna().to_numpy()
+    texts, counts = sack[there], np.zeros(len(sack), np.uint8)
+    counts[there] = texts.str.count("-").to_numpy("uint8")
+    edges = " ".join(texts).replace("-", " ").split()
     return np.array(edges, np.int64).reshape(-1, 2).T.copy(), counts
 
 
@@ -213,9 +233,15 @@ def client_of(src: tuple[str, int], dst: tuple[str, int], flags: int) -> tuple[s
     return max(src, dst, key=lambda end: end[1])
 
 
-def _offload(packets: pd.DataFrame) -> pd.Series:
+def _offload(packets: pd.DataFrame) -> np.ndarray:
     """Mark packets that the MSS of either end does not allow (RFC 6691: options count against it)."""
-    smallest = packets.groupby(KEY, observed=True)["mss"].transform("min").astype("Float64")
-    segment = packets["tcp_len"] + packets["tcp_header_len"] - 20
-    allowed = smallest.fillna(_ETHERNET_MTU - 40)
-    return ((segment > allowed) & (packets["tcp_len"] > 0)).fillna(False).astype(bool)
+    told = packets.loc[packets["mss"].notna(), [*KEY, "mss"]]
+    smallest = told.groupby(KEY)["mss"].min().rename("allowed")
+    payload = packets["tcp_len"].to_numpy("int32", na_value=0)
+    segment = payload + packets["tcp_header_len"].to_numpy("uint8", na_value=0) - 20
+    usual = _ETHERNET_MTU - 40
+    offload = (payload > 0) & (segment > min([*smallest, usual]))
+    large = np.flatnonzero(offload)
+    allowed = packets[KEY].iloc[large].join(smallest, on=KEY)["allowed"].fillna(usual)
+    offload[large] = segment[large] > allowed.to_numpy()
+    return offload
