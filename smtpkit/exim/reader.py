@@ -94,9 +94,9 @@ class LogFile:
     def pieces(self, before: int) -> Iterator[columns.Piece]:
         """Yield the columns of `log_lines`, some thousand rows at a time; so many bytes were read before."""
         clock, stamped, last = Clock(self._zone), False, 0
-        with self._open() as file, ThreadPoolExecutor(WORKERS) as pool:
+        with self._open() as file, ThreadPoolExecutor(WORKERS) as pool, ThreadPoolExecutor(1) as ahead:
             waiting: deque[Future[columns.Piece]] = deque()
-            for entries in self._entries(file, before):
+            for entries in self._entries(_blocks(file, ahead), before):
                 time = self._times(entries, clock, self.skipped)
                 stamped |= bool((entries.facts[lines.BODY] >= 0).any())
                 last = int(entries.number[-1])
@@ -121,10 +121,9 @@ class LogFile:
         """Return when the file was last written: the years of RFC 3164 follow from it."""
         return datetime.fromtimestamp(os.stat(self._file).st_mtime, UTC).replace(tzinfo=None)
 
-    def _entries(self, file: Input, before: int) -> Iterator[Entries]:
-        data, number, final, written = b"", 1, False, self._written()
-        while not final:
-            chunk = _read(file)
+    def _entries(self, blocks: Iterator[bytes], before: int) -> Iterator[Entries]:
+        data, number, written = b"", 1, self._written()
+        for chunk in blocks:
             final = len(chunk) < BLOCK
             self.size += len(chunk)
             compiled = before + self.size > INTERPRETED
@@ -162,6 +161,16 @@ def _in_order(log_lines: pd.DataFrame) -> pd.DataFrame:
     order = np.argsort(time.groupby(log_lines["file"], observed=True).cummax().to_numpy(), kind="stable")
     ordered = bool((np.diff(order) == 1).all())
     return log_lines if ordered else log_lines.iloc[order].reset_index(drop=True)
+
+
+def _blocks(file: Input, ahead: ThreadPoolExecutor) -> Iterator[bytes]:
+    """Yield the blocks of a file, of which the last one is shorter; the next is read while one is in use."""
+    block = _read(file)
+    while len(block) == BLOCK:
+        following = ahead.submit(_read, file)
+        yield block
+        block = following.result()
+    yield block
 
 
 def _read(file: Input) -> bytes:
