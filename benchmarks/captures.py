@@ -49,10 +49,10 @@ class Run(NamedTuple):
 
 
 class Contender(NamedTuple):
-    """Something to be timed on a number of packets."""
+    """Something to be timed on a number of packets, or lines."""
 
     name: str
-    packets: int
+    items: int
     run: Callable[[], Run]
 
 
@@ -179,11 +179,11 @@ def in_turn(rivals: list[Contender], rounds: int) -> list[Run]:
 def report(title: str, rivals: list[Contender], rounds: int) -> None:
     """Time the contenders in turn, and print them beside smtpkit."""
     medians = in_turn(rivals, rounds)
-    ours = [run.clock / rival.packets for run, rival in zip(medians, rivals, strict=True)][:2]
+    ours = [run.clock / rival.items for run, rival in zip(medians, rivals, strict=True)][:2]
     print(f"\n{title}: medians of {rounds} rounds")
     print(f"{'':26}{'clock':>11}{'processor':>13}{'memory':>9}{'inside':>10}{'whole':>8}")
     for rival, run in zip(rivals, medians, strict=True):
-        clock, processor = run.clock / rival.packets, run.processor / rival.packets
+        clock, processor = run.clock / rival.items, run.processor / rival.items
         ratios = "".join(f"{clock / own:8.2f}×" for own in ours)
         memory = f"{run.memory / 1e6:6.0f} MB" if run.memory else f"{'':9}"
         print(f"{rival.name:26}{clock * 1e9:8.0f} ns{processor * 1e9:10.0f} ns{memory}{ratios}", flush=True)

@@ -1,3 +1,4 @@
+import gzip
 import hashlib
 import json
 import shutil
@@ -130,6 +131,18 @@ def test_a_capture_from_standard_input(sample):
     assert (capture["path"], capture["kind"]) == ("-", "capture")
     assert capture["sha256"] == hashlib.sha256(given).hexdigest()
     assert document["findings"][0]["evidence"][0]["source"].startswith("- frame ")
+
+
+@pytest.mark.parametrize("pack", [bytes, gzip.compress])
+def test_a_log_from_a_pipe(sample, pack):
+    given = (sample / "mainlog").read_bytes()
+    done = smtpkit("diagnose", "--json", "-", given=pack(given))
+    document = json.loads(done.stdout)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert [(i["path"], i["kind"], i["rows"]) for i in document["inputs"]] == [
+        ("-", "log", given.count(b"\n"))
+    ]
+    assert document["findings"]
 
 
 def test_a_report_on_standard_input(sample, tmp_path):

@@ -1025,6 +1025,16 @@ def test_compiled_and_interpreted_read_alike(corpus, tmp_path, monkeypatch):
         pd.testing.assert_frame_equal(ours, theirs)
 
 
+def test_names_that_were_made_to_collide_are_read_all_the_same(tmp_path, monkeypatch):
+    hosts = [f"mx{n % 50}.example.org" for n in range(150)]
+    path = tmp_path / "mainlog"
+    path.write_text("".join(f"{AT} {ID} => a@example.org R=r T=t H={host} [192.0.2.1]\n" for host in hosts))
+    monkeypatch.setattr(scanner, "hashed", lambda *_: 0)
+    host = read_log(path, timezone="UTC").log_lines["host"]
+    assert host.tolist() == hosts
+    assert len(host.cat.categories) == 50
+
+
 def test_blocks_do_not_show(corpus, monkeypatch):
     """Where a file is cut changes nothing but the numbers of what is odd at a cut."""
     paths = [p for p in corpus if p.parent.name == "log"]
@@ -1050,10 +1060,12 @@ class Counted:
 def looks(line: bytes) -> int:
     """How often the bytes of a line are looked at to read it."""
     buffer = Counted(line)
-    facts, spans = np.empty((7, 1), np.int64), np.full((1, 2 * len(scanner.SPANS)), -1, np.int32)
+    facts = np.empty((len(scanner.FACTS), 1), np.int64)
+    spans, used = np.full(2 * len(scanner.SPANS), -1), np.zeros(len(scanner.SPANS), int)
+    found = np.empty((len(scanner.SPANS), 1, 3), int)
     facts[scanner.START], facts[scanner.END] = 0, len(line)
     scanner.heads(buffer, facts, 1)
-    scanner.decode(buffer, facts, spans, 1)
+    scanner.decode(buffer, facts, spans, found, used, 1)
     return buffer.looks
 
 

@@ -83,7 +83,7 @@ class Block:
         return entries, int(self._starts[end]) if end < len(self._starts) else len(self._data), end
 
     def _heads(self, buffer: np.ndarray, starts: np.ndarray, ends: np.ndarray) -> np.ndarray:
-        facts = np.empty((7, len(starts)), np.int64)
+        facts = np.empty((len(lines.FACTS), len(starts)), np.int64)
         facts[lines.START], facts[lines.END] = starts, ends
         self._form.heads(self._form.view(buffer), self._form.view(facts), len(starts))
         return facts

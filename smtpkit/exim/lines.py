@@ -16,8 +16,8 @@ from smtpkit.tables import KINDS
 
 # --- the grammar -----------------------------------------------------------------------------------------
 
-# The columns of `spans`, two for each value: where it starts and ends. Most are columns of `log_lines`; words
-# without a column of their own go to the options. `error` is what a remote host or an error function said.
+# The values of a line; `spans` has where each starts and ends. Most are columns of `log_lines`; words without
+# a column of their own go to the options. `error` is what a remote host or an error function said.
 SPANS = (
     *("pid", "message_id", "address", "original_address", "sender", "router", "transport", "host"),
     *("host_address", "host_port", "interface_address", "interface_port", "size", "protocol", "cipher"),
@@ -163,9 +163,11 @@ NO_HOST_ERROR = (b"Warning:", b"RCPT ", b"MAIL ", b"TLS ", b"DKIM", b"PRDR ")
 OTHER, HOST_ERROR = KINDS.index("other"), KINDS.index("host_error")
 
 # The rows of `facts`: integers of each entry. A zone is minutes east, or NONE; a time without one is local.
-START, END, BODY, TIME, ZONE, FLAG, KIND = range(7)
+START, END, BODY, TIME, ZONE, KIND = FACTS = range(6)
 NONE = -(1 << 62)
 AHEAD = 1000  # bytes; the longest address is 320
+PROBES = 16  # places in a table of hashes
+MULTIPLIER = 0x5BD1E995
 MAX_HELO = 300
 STAMP = b"0000-00-00 00:00:00"
 DEFER, ROUTING, FOR, FROM, STRERROR_ENDS = b"defer (", b"routing", b"for ", b"from <", (b" H=", b" DT=")
@@ -243,15 +245,15 @@ def nested_end(buf, at, end, closing):
     return -1
 
 
-def put(spans, column, row, start, end):
-    """Enter where a value stands."""
-    spans[row, 2 * column] = start
-    spans[row, 2 * column + 1] = end
+def put(spans, column, start, end):
+    """Enter where a value of this line stands."""
+    spans[2 * column] = start
+    spans[2 * column + 1] = end
 
 
-def missing(spans, column, row):
+def missing(spans, column):
     """Tell whether a value is not there yet."""
-    return spans[row, 2 * column] < 0
+    return spans[2 * column] < 0
 
 
 # --- the start of a line ---------------------------------------------------------------------------------
@@ -363,60 +365,79 @@ def message_id_end(buf, at, end):
 # --- a whole line ----------------------------------------------------------------------------------------
 
 
-def decode(buf, facts, spans, count):
-    """Read `count` entries: enter flag, kind and values."""
+def decode(buf, facts, spans, found, used, count):
+    """Read `count` entries: enter the kind of each, and in `found` where its values stand.
+
+    Parameters
+    ----------
+    spans
+        Room for one line; all its starts are -1.
+    found
+        For each value of `SPANS` a list of those that there are: entry, start, end.
+    used
+        How long each of these lists is.
+    """
     for i in range(count):
-        facts[FLAG, i], facts[KIND, i] = -1, OTHER
         if facts[BODY, i] < 0:
-            put(spans, TEXT, i, facts[START, i], facts[END, i])
+            facts[KIND, i] = OTHER
+            put(spans, TEXT, facts[START, i], facts[END, i])
         else:
-            read(buf, facts[BODY, i], facts[END, i], facts, spans, i)
+            facts[KIND, i] = read(buf, facts[BODY, i], facts[END, i], spans)
+        collect(spans, found, used, i)
 
 
-def read(buf, at, end, facts, spans, i):
-    """Read one entry from behind its time stamp."""
+def collect(spans, found, used, i):
+    """Move the values of an entry into the lists, and make room for those of the next."""
+    for column in range(len(used)):
+        if not missing(spans, column):
+            n = used[column]
+            found[column, n, 0], found[column, n, 1] = i, spans[2 * column]
+            found[column, n, 2] = spans[2 * column + 1]
+            used[column], spans[2 * column] = n + 1, -1
+
+
+def read(buf, at, end, spans):
+    """Read one entry from behind its time stamp; return its kind."""
     if end - at > 3 and buf[at + 1] == OPEN:
         stop = at + 2
         while stop < end and digit(buf[stop]):
             stop += 1
         if stop > at + 2 and stop < end and buf[stop] == CLOSE and ends_here(buf, stop + 1, end):
-            put(spans, PID, i, at + 2, stop)
+            put(spans, PID, at + 2, stop)
             at = stop + 1
     stop = message_id_end(buf, at + 1, end)
     if stop < 0:
-        unflagged(buf, at, end, facts, spans, i)
-        return
-    put(spans, MESSAGE_ID, i, at + 1, stop)
+        return unflagged(buf, at, end, spans)
+    put(spans, MESSAGE_ID, at + 1, stop)
     if stop + 2 < end and ends_here(buf, stop + 3, end):
         both = buf[stop + 1] << 8 | buf[stop + 2]
         for flag in range(len(FLAG_BYTES)):
             if FLAG_BYTES[flag] == both:
-                facts[FLAG, i], facts[KIND, i] = flag, flag
-                flagged(buf, stop + 3, end, flag, spans, i)
-                return
-    unflagged(buf, stop, end, facts, spans, i)
+                flagged(buf, stop + 3, end, flag, spans)
+                return flag
+    return unflagged(buf, stop, end, spans)
 
 
-def flagged(buf, at, end, flag, spans, i):
+def flagged(buf, at, end, flag, spans):
     """Read what follows a flag: the address, fields, and an error text where something failed."""
     mode = FLAG_MODES[flag]
-    after = address(buf, at + 1, end, spans, i)
-    start, stop = spans[i, 2 * ADDRESS], spans[i, 2 * ADDRESS + 1]
+    after = address(buf, at + 1, end, spans)
+    start, stop = spans[2 * ADDRESS], spans[2 * ADDRESS + 1]
     if mode == FAILURE and not is_address(buf, start, stop):
-        put(spans, ADDRESS, i, -1, -1)
-        put(spans, ORIGINAL_ADDRESS, i, -1, -1)
-        put(spans, TEXT, i, min(at + 1, end), end)
+        put(spans, ADDRESS, -1, -1)
+        put(spans, ORIGINAL_ADDRESS, -1, -1)
+        put(spans, TEXT, min(at + 1, end), end)
         return
     if mode == ARRIVAL and stop - start == 2 and buf[start] == LESS and buf[start + 1] == GREATER:
-        put(spans, ADDRESS, i, start, start)
-    at = fields(buf, after, end, mode, spans, i)
+        put(spans, ADDRESS, start, start)
+    at = fields(buf, after, end, mode, spans)
     if mode == FAILURE:
         at = skip_colon(buf, at, end)
         if flag == BOUNCED:
-            end = time_at_end(buf, at, end, spans, i)
+            end = time_at_end(buf, at, end, spans)
         if at < end:
-            put(spans, TEXT, i, at, end)
-        put(spans, ERROR, i, spans[i, 2 * TEXT], spans[i, 2 * TEXT + 1])
+            put(spans, TEXT, at, end)
+        put(spans, ERROR, spans[2 * TEXT], spans[2 * TEXT + 1])
 
 
 def is_address(buf, at, end):
@@ -437,35 +458,34 @@ def skip_colon(buf, at, end):
     return at
 
 
-def time_at_end(buf, at, end, spans, i):
+def time_at_end(buf, at, end, spans):
     """Enter the DT= that ends the line of a failure; return what is before it."""
     stop = end - 1
     while stop > at and (digit(buf[stop]) or letter(buf[stop]) or buf[stop] == DOT):
         stop -= 1
     if stop - 3 < at or stop + 1 == end or not starts(buf, stop - 3, end, b" DT="):
         return end
-    put(spans, DELIVERY_TIME, i, stop + 1, end)
+    put(spans, DELIVERY_TIME, stop + 1, end)
     return stop - 3
 
 
-def unflagged(buf, at, end, facts, spans, i):
+def unflagged(buf, at, end, spans):
     """Read a line without a flag: its host and sender; then tell its kind."""
     if at + 1 < end:
-        put(spans, TEXT, i, at + 1, end)
-    rest = fields(buf, at, end, UNFLAGGED, spans, i)
-    if rest == at and not missing(spans, MESSAGE_ID, i) and named(buf, at + 1, end):
-        rest = max(rest, host(buf, at + 1, end, spans, i))  # before Exim 4.85 H= was not there
-    if is_host_error(buf, rest, end, spans, i):
-        facts[KIND, i] = HOST_ERROR
-        put(spans, ERROR, i, skip_colon(buf, rest, end), end)
-        return
+        put(spans, TEXT, at + 1, end)
+    rest = fields(buf, at, end, UNFLAGGED, spans)
+    if rest == at and not missing(spans, MESSAGE_ID) and named(buf, at + 1, end):
+        rest = max(rest, host(buf, at + 1, end, spans))  # before Exim 4.85 H= was not there
+    if is_host_error(buf, rest, end, spans):
+        put(spans, ERROR, skip_colon(buf, rest, end), end)
+        return HOST_ERROR
     rest = min(rest + 1, end)
     for rule in range(len(RULE_KINDS)):
         if fits(buf, rest, end, rule):
-            facts[KIND, i] = RULE_KINDS[rule]
             if len(RULE_HOSTS[rule]):
-                named_host(buf, rest, end, RULE_HOSTS[rule], spans, i)
-            return
+                named_host(buf, rest, end, RULE_HOSTS[rule], spans)
+            return RULE_KINDS[rule]
+    return OTHER
 
 
 def named(buf, at, end):
@@ -484,17 +504,17 @@ def fits(buf, at, end, rule):
     return len(RULE_PARTS[rule]) == 0 or find(buf, at, end, RULE_PARTS[rule]) >= 0
 
 
-def is_host_error(buf, at, end, spans, i):
+def is_host_error(buf, at, end, spans):
     """Tell whether what follows ``H=name [address]`` is an error of that host."""
-    if missing(spans, MESSAGE_ID, i) or at + 1 >= end:
+    if missing(spans, MESSAGE_ID) or at + 1 >= end:
         return False
     for word in OLD_HOST_ERRORS:
         if starts(buf, at + 1, end, word):
             return True
-    if missing(spans, HOST_ADDRESS, i) or at + 1 >= end:
+    if missing(spans, HOST_ADDRESS) or at + 1 >= end:
         return False
     for column in (SENDER, SIZE, PROTOCOL, CIPHER, USER, QUEUE_TIME):
-        if not missing(spans, column, i):
+        if not missing(spans, column):
             return False
     if buf[at] == COLON:
         return buf[at + 1] == SPACE
@@ -506,42 +526,42 @@ def is_host_error(buf, at, end, spans, i):
     return True
 
 
-def named_host(buf, at, end, marker, spans, i):
+def named_host(buf, at, end, marker, spans):
     """Read the host that is named after `marker` in the middle of a text, and the fields behind it."""
     at = find(buf, at, end, marker)
-    if at < 0 or not missing(spans, HOST_ADDRESS, i):
+    if at < 0 or not missing(spans, HOST_ADDRESS):
         return
-    stop = host(buf, at + len(marker), end, spans, i)
+    stop = host(buf, at + len(marker), end, spans)
     if stop >= 0:
-        fields(buf, stop, end, UNFLAGGED, spans, i)
-        last_duration(buf, stop, end, spans, i)
+        fields(buf, stop, end, UNFLAGGED, spans)
+        last_duration(buf, stop, end, spans)
 
 
-def last_duration(buf, at, end, spans, i):
+def last_duration(buf, at, end, spans):
     """Enter the D= that the line of an incoming connection has behind its text."""
-    place = find(buf, at, end, b" D=") if missing(spans, DURATION, i) else -1
+    place = find(buf, at, end, b" D=") if missing(spans, DURATION) else -1
     if place >= 0:
-        put(spans, DURATION, i, place + 3, word_end(buf, place + 3, end))
+        put(spans, DURATION, place + 3, word_end(buf, place + 3, end))
 
 
 # --- addresses -------------------------------------------------------------------------------------------
 
 
-def address(buf, at, end, spans, i):
+def address(buf, at, end, spans):
     """Read ``user (parent@x) <original@x>``; return what is behind it."""
     stop = plain_end(buf, at, end)
     if starts(buf, at, end, b"<>"):
         stop = at + 2
     elif stop < 0:
         stop = loose_end(buf, at, end)
-    put(spans, ADDRESS, i, min(at, end), stop)
+    put(spans, ADDRESS, min(at, end), stop)
     after = parents_end(buf, stop, end)
     if after < 0:
         after = stop
     if after + 1 < end and buf[after] == SPACE and buf[after + 1] == LESS:
         close = nested_end(buf, after + 1, end, GREATER)
         if close >= 0 and (ends_here(buf, close + 1, end) or buf[close + 1] == COLON):
-            put(spans, ORIGINAL_ADDRESS, i, after + 2, close)
+            put(spans, ORIGINAL_ADDRESS, after + 2, close)
             return close + 1
     return after
 
@@ -621,7 +641,7 @@ def parents_end(buf, at, end):
 # --- fields ----------------------------------------------------------------------------------------------
 
 
-def fields(buf, at, end, mode, spans, i):
+def fields(buf, at, end, mode, spans):
     """Read fields from `at` on; return where they end.
 
     A word that is no field ends them, but for arrivals and deliveries, whose lines have nothing else: there
@@ -629,47 +649,47 @@ def fields(buf, at, end, mode, spans, i):
     """
     tries = 4
     while at < end and buf[at] == SPACE:
-        after = field(buf, at + 1, end, mode, spans, i)
+        after = field(buf, at + 1, end, mode, spans)
         if after < 0 and mode == ARRIVAL and tries and starts(buf, at + 1, end, FOR):
             tries -= 1  # a few: with more the time would be quadratic
-            after = recipients(buf, at + 5, end, spans, i)
+            after = recipients(buf, at + 5, end, spans)
         if after < 0 and mode == ARRIVAL and starts(buf, at + 1, end, FROM):
             close = nested_end(buf, at + 6, end, GREATER)
             if close >= 0 and ends_here(buf, close + 1, end):
-                option(spans, i, at + 1, close + 1)
+                option(spans, at + 1, close + 1)
                 after = close + 1
         if after < 0 and mode <= DELIVERY:
-            after = unread(buf, at + 1, end, spans, i)
+            after = unread(buf, at + 1, end, spans)
         if after < 0:
             return at
         at = after
     if mode <= DELIVERY and at < end:
-        unread(buf, at, end, spans, i)
+        unread(buf, at, end, spans)
         return end
     return at
 
 
-def unread(buf, at, end, spans, i):
+def unread(buf, at, end, spans):
     """Enter a word that is no field as text, up to the next field."""
     stop = at
     while not ends_here(buf, stop, end):
         stop = quoted_end(buf, stop, end) if buf[stop] == QUOTE else stop + 1
     stop = min(stop, end)
-    put(spans, TEXT, i, at if missing(spans, TEXT, i) else spans[i, 2 * TEXT], stop)
+    put(spans, TEXT, at if missing(spans, TEXT) else spans[2 * TEXT], stop)
     return stop
 
 
-def option(spans, i, start, end):
+def option(spans, start, end):
     """Enter a field that has no column of its own; the last place takes all that are left."""
     slot = OPTION
-    while slot < LAST_OPTION and not missing(spans, slot, i):
+    while slot < LAST_OPTION and not missing(spans, slot):
         slot += 1
     if slot > OPTION:
-        start = start - 1 if missing(spans, slot, i) else spans[i, 2 * slot]  # with the blank before it
-    put(spans, slot, i, start, end)
+        start = start - 1 if missing(spans, slot) else spans[2 * slot]  # with the blank before it
+    put(spans, slot, start, end)
 
 
-def field(buf, at, end, mode, spans, i):
+def field(buf, at, end, mode, spans):
     """Read the field at `at`; return what is behind it, or -1 if there is none."""
     key, stop = 0, at
     while (
@@ -680,22 +700,22 @@ def field(buf, at, end, mode, spans, i):
         key |= buf[stop] << 8 * (stop - at)
         stop += 1
     if stop == at or stop >= end or buf[stop] != EQUALS or not letter(buf[at]):
-        return word(buf, at, end, mode, spans, i)
+        return word(buf, at, end, mode, spans)
     if key == 72:  # H
-        return host_field(buf, stop + 1, end, spans, i)
+        return host_field(buf, stop + 1, end, spans)
     if key == 73 and stop + 1 < end and buf[stop + 1] == OPEN:  # I
-        return interface(buf, stop + 1, end, spans, i)
+        return interface(buf, stop + 1, end, spans)
     column = -1 if mode == UNFLAGGED else OPTION
     for k in range(len(KEYS)):
         if KEYS[k] == key:
             column = COLUMNS[mode][k]
-    return -1 if column < 0 else value(buf, at, stop + 1, end, column, mode, spans, i)
+    return -1 if column < 0 else value(buf, at, stop + 1, end, column, mode, spans)
 
 
-def word(buf, at, end, mode, spans, i):
+def word(buf, at, end, mode, spans):
     """Read a field without a value, or ``defer (number): reason``."""
     if mode == FAILURE and starts(buf, at, end, DEFER):
-        return defer(buf, at + len(DEFER), end, spans, i)
+        return defer(buf, at + len(DEFER), end, spans)
     if mode == FAILURE and starts(buf, at, end, ROUTING):
         stop = word_end(buf, at, end)
         return stop if stop == at + len(ROUTING) and starts(buf, stop, end, b" defer (") else -1
@@ -703,7 +723,7 @@ def word(buf, at, end, mode, spans, i):
     if stop >= 0 and mode == UNFLAGGED:
         return stop if starts(buf, stop, end, b" H=") else -1
     if stop >= 0:
-        option(spans, i, at, stop)
+        option(spans, at, stop)
     return stop
 
 
@@ -719,12 +739,12 @@ def known_word_end(buf, at, end):
     return -1
 
 
-def value(buf, at, start, end, column, mode, spans, i):
+def value(buf, at, start, end, column, mode, spans):
     """Read a value: quoted, in angle brackets, or up to the next blank. `at` is where its letter stands.
 
     A letter counts once; but confirmation and subject follow values that a peer can fill with anything.
     """
-    new = missing(spans, column, i) or column in (CONFIRMATION, SUBJECT)
+    new = missing(spans, column) or column in (CONFIRMATION, SUBJECT)
     stop, first, last = word_end(buf, start, end), start, start
     if start < end and buf[start] == QUOTE:
         last = quoted_end(buf, start, end)
@@ -742,9 +762,9 @@ def value(buf, at, start, end, column, mode, spans, i):
             stop = user_end(buf, stop, end)
         last = stop
     if column == OPTION:
-        option(spans, i, at, stop)
+        option(spans, at, stop)
     elif new:
-        put(spans, column, i, first, last)
+        put(spans, column, first, last)
     return stop
 
 
@@ -761,17 +781,17 @@ def user_end(buf, at, end):
     return at
 
 
-def host_field(buf, at, end, spans, i):
+def host_field(buf, at, end, spans):
     """Read H=: name (HELO) [address]:port, or a name alone. The first one counts."""
-    stop = host(buf, at, end, spans, i) if missing(spans, HOST_ADDRESS, i) else -1
+    stop = host(buf, at, end, spans) if missing(spans, HOST_ADDRESS) else -1
     if stop < 0:
         stop = word_end(buf, at, end)
-        if missing(spans, HOST, i) and missing(spans, HOST_ADDRESS, i) and stop > at:
-            put(spans, HOST, i, at, stop)
+        if missing(spans, HOST) and missing(spans, HOST_ADDRESS) and stop > at:
+            put(spans, HOST, at, stop)
     return stop
 
 
-def host(buf, at, end, spans, i):
+def host(buf, at, end, spans):
     """Read name (HELO) [address]:port, of which only the last bracket can be relied on; -1 if there is none.
 
     A HELO name may hold brackets, and is in brackets itself, so that one is taken of which no other follows.
@@ -792,13 +812,13 @@ def host(buf, at, end, spans, i):
                 if close >= 0:
                     if not named:
                         first, last = opening, at + 1
-                    enter_host(buf, at + 2, close, first, last, spans, i)
+                    enter_host(buf, at + 2, close, first, last, spans)
                     return close
             at += 1
         return -1
     close = bracket(buf, at, end)
     if close >= 0:
-        enter_host(buf, at, close, first, last, spans, i)
+        enter_host(buf, at, close, first, last, spans)
     return close
 
 
@@ -843,28 +863,28 @@ def port_end(buf, at, end):
     return at if stop == at + 1 else stop
 
 
-def enter_host(buf, at, end, first, last, spans, i):
+def enter_host(buf, at, end, first, last, spans):
     """Enter the name from `first` to `last`, address and port from `at` to `end`, unless there are some."""
-    if last > first and missing(spans, HOST, i) and missing(spans, HOST_ADDRESS, i):
-        put(spans, HOST, i, first, last)
-    if missing(spans, HOST_ADDRESS, i):
-        enter_address(buf, at, end, HOST_ADDRESS, HOST_PORT, spans, i)
+    if last > first and missing(spans, HOST) and missing(spans, HOST_ADDRESS):
+        put(spans, HOST, first, last)
+    if missing(spans, HOST_ADDRESS):
+        enter_address(buf, at, end, HOST_ADDRESS, HOST_PORT, spans)
 
 
-def enter_address(buf, at, end, column, port, spans, i):
+def enter_address(buf, at, end, column, port, spans):
     """Enter what is in the bracket, and the port behind it."""
     while buf[at] != OPEN:
         at += 1
     close = at
     while buf[close] != CLOSE:
         close += 1
-    put(spans, column, i, at + 1, close)
+    put(spans, column, at + 1, close)
     stop = port_end(buf, close + 1, end)
     if stop > close + 1:
-        put(spans, port, i, close + 2, stop)
+        put(spans, port, close + 2, stop)
 
 
-def interface(buf, at, end, spans, i):
+def interface(buf, at, end, spans):
     """Read I=[address]:port."""
     close = at
     last = min(end, at + AHEAD)
@@ -873,12 +893,12 @@ def interface(buf, at, end, spans, i):
     if close >= last or buf[close] != CLOSE:
         return -1
     stop = port_end(buf, close + 1, end)
-    if missing(spans, INTERFACE_ADDRESS, i):
-        enter_address(buf, at, stop, INTERFACE_ADDRESS, INTERFACE_PORT, spans, i)
+    if missing(spans, INTERFACE_ADDRESS):
+        enter_address(buf, at, stop, INTERFACE_ADDRESS, INTERFACE_PORT, spans)
     return stop
 
 
-def defer(buf, at, end, spans, i):
+def defer(buf, at, end, spans):
     """Read ``number)``, and where the number is positive what strerror() says, up to H=, DT= or the end."""
     close = at
     last = min(end, at + 20)
@@ -886,8 +906,8 @@ def defer(buf, at, end, spans, i):
         close += 1
     if close >= last:
         return -1
-    if missing(spans, ERRNO, i):
-        put(spans, ERRNO, i, at, close)
+    if missing(spans, ERRNO):
+        put(spans, ERRNO, at, close)
     start = close + 3
     if buf[at] == MINUS or buf[at] == 48 or not starts(buf, close, end, b"): "):
         return close + 1
@@ -900,11 +920,11 @@ def defer(buf, at, end, spans, i):
         k += 1
     if k < end and buf[k] == COLON:
         return close + 1
-    put(spans, TEXT, i, start, k)
+    put(spans, TEXT, start, k)
     return k
 
 
-def recipients(buf, at, end, spans, i):
+def recipients(buf, at, end, spans):
     """Read the addresses that end an arrival's line; -1 if something else is among them."""
     start = at
     while at < end:
@@ -916,34 +936,35 @@ def recipients(buf, at, end, spans, i):
         if odd and not domain:
             return -1
         at += 1
-    put(spans, RECIPIENTS, i, start, end)
+    put(spans, RECIPIENTS, start, end)
     return end
 
 
 # --- values ----------------------------------------------------------------------------------------------
 
 
-def gather(buf, places, ends, quoted, offsets, out):
+def gather(buf, found, quoted, offsets, out):
     r"""Copy values one behind the other; of `quoted` ones ``\"`` and ``\\`` are undone.
 
     Returns
     -------
     int
-        Bytes copied; `offsets` says where each value starts, and where the last one ends.
+        Bytes copied; `offsets` says where each entry's value starts, and where the last one ends.
     """
-    to = 0
-    for i in range(len(places)):
-        offsets[i] = to
-        at, end = places[i], ends[i]
-        if at < 0:
-            continue
+    to, entry = 0, 0
+    for n in range(len(found)):
+        while entry <= found[n, 0]:
+            offsets[entry] = to
+            entry += 1
+        at, end = found[n, 1], found[n, 2]
         if quoted and at > 0 and buf[at - 1] == QUOTE:
             to = unescape(buf, at, end, out, to)
             continue
         for k in range(end - at):
             out[to + k] = buf[at + k]
         to += end - at
-    offsets[len(places)] = to
+    for left in range(entry, len(offsets)):
+        offsets[left] = to
     return to
 
 
@@ -958,30 +979,84 @@ def unescape(buf, at, end, out, to):
     return to
 
 
-def integers(buf, places, ends, largest, values, absent):
+def intern(buf, found, slots, codes, firsts):
+    """Give the different values numbers: enter that of each entry, and where in `found` it stands first.
+
+    The table of hashes, `slots`, has a power of two of places. A value that is not found in a few of these
+    counts as one more: so the time is linear, and a value that was made to be hit may have several numbers.
+
+    Returns
+    -------
+    int
+        How many numbers there are.
+    """
+    count, mask = 0, len(slots) - 1
+    for n in range(len(found)):
+        at, end = found[n, 1], found[n, 2]
+        place, tries, code = hashed(buf, at, end) * len(slots) >> 32, PROBES, -1
+        while tries and code < 0 and slots[place] >= 0:
+            first = firsts[slots[place]]
+            if same(buf, at, end, found[first, 1], found[first, 2]):
+                code = slots[place]
+            place, tries = (place + 1) & mask, tries - 1
+        if code < 0:
+            code = count
+            firsts[code] = n
+            if tries:
+                slots[place] = code
+            count += 1
+        codes[found[n, 0]] = code
+    return count
+
+
+def hashed(buf, at, end):
+    """Return a number of 32 bits for a text; the upper ones depend on all of it."""
+    total = end - at
+    while at + 4 <= end:
+        four = buf[at] | buf[at + 1] << 8 | buf[at + 2] << 16 | buf[at + 3] << 24
+        total = (total ^ four) * MULTIPLIER & 0xFFFFFFFF
+        total ^= total >> 15
+        at += 4
+    while at < end:
+        total = (total ^ buf[at]) * MULTIPLIER & 0xFFFFFFFF
+        at += 1
+    return total
+
+
+def same(buf, at, end, start, stop):
+    """Tell whether two texts are equal."""
+    if end - at != stop - start:
+        return False
+    differ = 0
+    for k in range(end - at):
+        differ |= buf[at + k] ^ buf[start + k]
+    return differ == 0
+
+
+def integers(buf, found, largest, values, absent):
     """Read values as numbers; a masked one, and one that is too large, is absent."""
-    for i in range(len(places)):
-        at, end = places[i], ends[i]
-        negative = 0 <= at < end and buf[at] == MINUS
+    for n in range(len(found)):
+        at, end = found[n, 1], found[n, 2]
+        negative = at < end and buf[at] == MINUS
         at += negative
-        absent[i] = at < 0 or at >= end or end - at > 18
+        readable = at < end and end - at <= 18
         total = 0
-        while at < end and not absent[i]:
-            absent[i] = not digit(buf[at])
+        while at < end and readable:
+            readable = digit(buf[at])
             total = total * 10 + buf[at] - 48
             at += 1
-        absent[i] = absent[i] or total > largest
-        values[i] = 0 if absent[i] else -total if negative else total
+        if readable and total <= largest:
+            values[found[n, 0]] = -total if negative else total
+            absent[found[n, 0]] = False
 
 
-def durations(buf, places, ends, values, absent):
+def durations(buf, found, values, absent):
     """Read values such as ``1d4h``, ``5m0s`` or ``0.204s``, in seconds; a masked one is absent."""
-    for i in range(len(places)):
-        at, end = places[i], ends[i]
-        absent[i] = at < 0 or at >= end or end - at > 40
-        values[i] = 0.0
-        unit = 1 << 62
-        while at < end and not absent[i]:
+    for n in range(len(found)):
+        at, end = found[n, 1], found[n, 2]
+        readable = at < end and end - at <= 40
+        total, unit = 0.0, 1 << 62
+        while at < end and readable:
             amount, decimals, after = 0, 0, False
             start = at
             while at < end and (digit(buf[at]) or (buf[at] == DOT and not after and at > start)):
@@ -992,10 +1067,13 @@ def durations(buf, places, ends, values, absent):
                     decimals += after
                 at += 1
             seconds = unit_seconds(buf[at]) if at < end else 0
-            absent[i] = at == start or at - start > 15 or not 0 < seconds < unit or (after and seconds != 1)
-            values[i] += amount * seconds / 10.0**decimals
+            readable = at > start and at - start <= 15 and 0 < seconds < unit and (not after or seconds == 1)
+            total += amount * seconds / 10.0**decimals
             unit = seconds
             at += 1
+        if readable:
+            values[found[n, 0]] = total
+            absent[found[n, 0]] = False
 
 
 def unit_seconds(byte):

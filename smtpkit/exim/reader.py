@@ -15,12 +15,11 @@ from smtpkit import forms, tables
 from smtpkit.exim import columns, lines, syslog
 from smtpkit.exim.clock import NAT, SECOND, Clock, LogError, zone
 from smtpkit.exim.entries import LONGEST, Block, Entries, Skipped
-from smtpkit.files import Input, open_input
+from smtpkit.files import Input, located, open_input
 
 BLOCK = 4 << 20  # bytes of a file that are read at once
 INTERPRETED = 2 << 20  # bytes that are read before numba is worth its loading, or even its compiling
 WORKERS = min(4, os.cpu_count() or 1)
-STDIN = "-"
 HEAD = 1 << 16  # bytes in which a file's first time stamp is looked for
 
 
@@ -80,12 +79,9 @@ class LogFile:
     def __init__(self, path: str, zone: tzinfo | None) -> None:
         self.path, self.skipped, self.size = path, Skipped(path), 0
         self._zone = zone
-        self._file = "/dev/stdin" if path == STDIN else path
 
     def first_time(self) -> int:
         """Return the time of the first line that has one, in nanoseconds since 1970."""
-        if self.path == STDIN:
-            return np.iinfo(np.int64).max  # what is read is gone
         with self._open() as file:
             block = Block(forms.interpreted(lines), file.read(HEAD), 1, self._written())
         time = self._times(block.entries(True, Skipped(self.path))[0], Clock(self._zone), Skipped(self.path))
@@ -94,9 +90,9 @@ class LogFile:
     def pieces(self, before: int) -> Iterator[columns.Piece]:
         """Yield the columns of `log_lines`, some thousand rows at a time; so many bytes were read before."""
         clock, stamped, last = Clock(self._zone), False, 0
-        with self._open() as file, ThreadPoolExecutor(WORKERS) as pool:
+        with self._open() as file, ThreadPoolExecutor(WORKERS) as pool, ThreadPoolExecutor(1) as ahead:
             waiting: deque[Future[columns.Piece]] = deque()
-            for entries in self._entries(file, before):
+            for entries in self._entries(_blocks(file, ahead), before):
                 time = self._times(entries, clock, self.skipped)
                 stamped |= bool((entries.facts[lines.BODY] >= 0).any())
                 last = int(entries.number[-1])
@@ -112,19 +108,18 @@ class LogFile:
 
     def _open(self) -> Input:
         try:
-            return open_input(self._file)
+            return open_input(self.path)
         except OSError as error:
             advice = "check the name and the permissions"
             raise LogError(f"{self.path}: cannot be read ({error.strerror}); {advice}") from error
 
     def _written(self) -> datetime:
         """Return when the file was last written: the years of RFC 3164 follow from it."""
-        return datetime.fromtimestamp(os.stat(self._file).st_mtime, UTC).replace(tzinfo=None)
+        return datetime.fromtimestamp(os.stat(located(self.path)).st_mtime, UTC).replace(tzinfo=None)
 
-    def _entries(self, file: Input, before: int) -> Iterator[Entries]:
-        data, number, final, written = b"", 1, False, self._written()
-        while not final:
-            chunk = _read(file)
+    def _entries(self, blocks: Iterator[bytes], before: int) -> Iterator[Entries]:
+        data, number, written = b"", 1, self._written()
+        for chunk in blocks:
             final = len(chunk) < BLOCK
             self.size += len(chunk)
             compiled = before + self.size > INTERPRETED
@@ -162,6 +157,16 @@ def _in_order(log_lines: pd.DataFrame) -> pd.DataFrame:
     order = np.argsort(time.groupby(log_lines["file"], observed=True).cummax().to_numpy(), kind="stable")
     ordered = bool((np.diff(order) == 1).all())
     return log_lines if ordered else log_lines.iloc[order].reset_index(drop=True)
+
+
+def _blocks(file: Input, ahead: ThreadPoolExecutor) -> Iterator[bytes]:
+    """Yield the blocks of a file, of which the last one is shorter; the next is read while one is in use."""
+    block = _read(file)
+    while len(block) == BLOCK:
+        following = ahead.submit(_read, file)
+        yield block
+        block = following.result()
+    yield block
 
 
 def _read(file: Input) -> bytes:
