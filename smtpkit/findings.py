@@ -5,7 +5,8 @@ cause holds in a group if none of the observations that it requires is false and
 true. It is `certain` if all excluding ones are false and one of each decisive group is true; `likely` if one
 of some group is; `possible` if of none, or if a required one could not be observed. Of several causes that
 hold the surest wins, then one of which all that it requires was seen, then the one with more decisive groups;
-if that decides nothing, none is named.
+if that decides nothing, or nothing was seen of what the winner requires, none is named: what failed is
+unexplained, and could be any of those that hold.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import pandas as pd
 from smtpkit import tables
 from smtpkit.addresses import is_address, is_ipv6
 from smtpkit.causes import CAUSES, Case, Cause
-from smtpkit.causes.unexplained import unexplained_attempts, unexplained_connections
+from smtpkit.causes.unexplained import could_be, rival, unexplained_attempts, unexplained_connections
 from smtpkit.incident import Incident, among
 from smtpkit.observations import MANNERS, failures, observations
 from smtpkit.printable import endpoint
@@ -45,7 +46,7 @@ def diagnose(incident: Incident) -> pd.DataFrame:
     """
     seen = observations(incident)
     groups = list(seen.groupby(_GROUP, sort=False, dropna=False))
-    chosen = _alike(groups, [_best(rows) for _, rows in groups])
+    chosen = _alike(groups, [_best(rows) if _plain(group[0]) else None for group, rows in groups])
     found = [
         _finding(best[0], best[1], group, rows, incident)
         for (group, rows), best in zip(groups, chosen, strict=True)
@@ -56,7 +57,7 @@ def diagnose(incident: Incident) -> pd.DataFrame:
         streams = pd.DataFrame(finding["connections"], columns=_KEY)
         peer = _named(finding["peer"], incident)
         finding |= _where(incident.connections[among(incident.connections, streams)], peer)
-    found += _unexplained(incident, found)
+    found += _unexplained(incident, found, groups)
     found.sort(key=_rank)
     return tables.from_rows(found, "findings")
 
@@ -119,7 +120,7 @@ def _best(rows: pd.DataFrame) -> tuple[Cause, list[Cause]] | None:
     )
     if not holding or (len(holding) > 1 and _merit(holding[0], values) == _merit(holding[1], values)):
         return None
-    return holding[0], holding[1:]
+    return (holding[0], holding[1:]) if _grounded(holding[0], values) else None
 
 
 def _alike(groups: list[Any], chosen: list[Any]) -> list[Any]:
@@ -130,7 +131,9 @@ def _alike(groups: list[Any], chosen: list[Any]) -> list[Any]:
     for at, (_, rows) in enumerate(groups):
         others = [n for n, other in enumerate(path) if other == path[at] and weight[n] > weight[at] > 0]
         for n in sorted(others, key=lambda n: -weight[n]):
-            if chosen[n] and _holds(chosen[n][0], _values(rows)):
+            # A path's defect has its own way to claim what failed outside the capture.
+            own = chosen[n] and chosen[n][0].code in _PATH_CAUSES
+            if chosen[n] and not own and _holds(chosen[n][0], _values(rows)):
                 found[at] = (chosen[n][0], [])
                 break
     return found
@@ -146,6 +149,11 @@ def _merit(cause: Cause, values: dict[str, bool | None]) -> tuple[int, bool, int
 def _holds(cause: Cause, values: dict[str, bool | None]) -> bool:
     required = [values.get(name, False) for name in cause.requires]
     return False not in required and True not in [values.get(name) for name in cause.excludes]
+
+
+def _grounded(cause: Cause, values: dict[str, bool | None]) -> bool:
+    """Say whether anything that the cause requires was seen."""
+    return any(values.get(name) for name in cause.requires)
 
 
 def _confidence(cause: Cause, values: dict[str, bool | None]) -> str:
@@ -165,10 +173,11 @@ def _finding(
 ) -> dict[str, Any]:
     values, peer, client = _values(rows), str(group[0]), _plain(group[1])
     rows = rows[~rows["observation"].isin(_OTHER_MEMBERS[cause.code in _PATH_CAUSES])]
-    about = rows[rows["stream"].isna() & rows["message_id"].isna()].drop_duplicates(["observation", "value"])
+    about = rows[rows["stream"].isna() & rows["message_id"].isna()]
     connections = incident.connections[among(incident.connections, rows.dropna(subset=_KEY))]
     messages = rows["message_id"].dropna().drop_duplicates().tolist()
     case = _case(group, about, incident)
+    about = about.drop_duplicates(["observation", "value"])
     for_it = (*cause.requires, *cause.supports)
     against_it = [(name, False) for name in for_it if name in _EXPECTED]
     weighed = {*for_it, *cause.excludes, *(name for each in cause.decisive for name in each)}
@@ -180,7 +189,7 @@ def _finding(
             "direction": _direction(cause, group, values, case.figures),
         },
         "cause": cause.code,
-        "severity": _severity(cause, messages, connections, values, incident),
+        "severity": _severity(cause, messages, connections, values, incident, case.figures.get("reply_code")),
         "confidence": _confidence(cause, values),
         "sentence": cause.sentence(case),
         "parameters": cause.parameters(case),
@@ -188,7 +197,7 @@ def _finding(
         **_where(connections, _named(peer, incident)),
         "evidence": list(_statements(about, [(name, True) for name in dict.fromkeys(for_it)])),
         "against": list(_statements(about, dict.fromkeys(against_it))),
-        "not_observable": [*about.loc[unseen, "sentence"], *map(_rival, rivals)],
+        "not_observable": [*about.loc[unseen, "sentence"], *(rival(each, values) for each in rivals)],
         "ruled_out": list(_ruled_out(cause, about, values)),
         "next_test": cause.next_test(case),
         "remedies": cause.remedies(case),
@@ -205,10 +214,6 @@ def _direction(
         return str(figures["direction"])
     both = values.get("forgotten") or not cause.directed
     return None if both else _plain(group[3])
-
-
-def _rival(cause: Cause) -> str:
-    return f"Whether it is {cause.code}: what would tell is not observable."
 
 
 # Of these the absence speaks against a cause that they support; the absence of others says nothing.
@@ -250,13 +255,16 @@ def _severity(
     connections: pd.DataFrame,
     values: dict[str, bool | None],
     incident: Incident,
+    reply: int | None,
 ) -> str:
     """Mail stopped: error; mail that came later all the same: warn; no attempt failed: note.
 
-    A proper reply is one step less: it is the other side's right.
+    A proper reply is one step less: it is the other side's right. After a 4xx the client tries again; without
+    a log nothing tells that it did so in vain.
     """
     if cause.code == "smtp_rejection":
-        return "note" if messages and set(messages) <= _delivered(incident) else "warn"
+        later = set(messages) <= _delivered(incident) if messages else (reply or 500) < 500
+        return "note" if later else "warn"
     failed = incident.attempts[incident.attempts["outcome"] != "delivered"]
     if among(failed[failed["message_id"].isna()].dropna(subset=_KEY), connections).any():
         return "error"  # a receiver names no message that it did not get in full, nor knows of another try
@@ -335,8 +343,10 @@ def _merge(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return list(merged.values())
 
 
-def _unexplained(incident: Incident, found: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-    """Yield a finding for what failed at each peer for no cause known here: attempts, else connections."""
+def _unexplained(
+    incident: Incident, found: Iterable[dict[str, Any]], groups: list[Any]
+) -> Iterator[dict[str, Any]]:
+    """Yield a finding for what failed at each peer for no one cause: attempts, else connections."""
     left = failures(incident)
     for finding in found:
         joined = among(left, pd.DataFrame(finding["connections"], columns=_KEY))
@@ -354,9 +364,21 @@ def _unexplained(incident: Incident, found: Iterable[dict[str, Any]]) -> Iterato
             finding = unexplained_attempts(named, _plain(client), tried, incident.captures)
         else:
             finding = unexplained_connections(str(peer), str(client), connections, _reasons(rows))
+        finding |= _open(finding, rows, groups)
         ids = set(tried["message_id"].dropna())
         severity = "warn" if ids and ids <= _delivered(incident) else "error"
         yield {**finding, "peer": _plain(peer), "severity": severity, **_where(connections, named)}
+
+
+def _open(finding: dict[str, Any], left: pd.DataFrame, groups: list[Any]) -> dict[str, Any]:
+    """Return the cells that say which causes hold for failures of which none stands out."""
+    keys = {tuple(map(_plain, key)) for key in left[_GROUP].drop_duplicates().itertuples(index=False)}
+    concerned = [rows for group, rows in groups if tuple(map(_plain, group)) in keys]
+    values = [_values(rows) for rows in concerned]
+    candidates = {cause: seen for cause in CAUSES for seen in values if _holds(cause, seen)}
+    hints = dict.fromkeys((name, True) for cause in candidates for name in cause.requires)
+    said = [one for rows in concerned for one in _statements(rows[rows["stream"].isna()], hints)]
+    return could_be(finding, candidates, said)
 
 
 def _reasons(rows: pd.DataFrame) -> pd.Series:

@@ -174,11 +174,12 @@ def _on_log_clock(frame: pd.DataFrame, ahead: pd.Series, times: list[str]) -> pd
 def clock_offset(attempts: pd.DataFrame, connections: pd.DataFrame) -> pd.Series:
     """Return for each capture how far the log's clock is ahead of the capture's, in seconds.
 
-    The median over deliveries that join by more than time, of the log line's time minus the last new data of
-    their connection. A log of whole seconds is behind by half a second on average.
+    The median over deliveries that join by more than time, else over all that join, of the log line's time
+    minus the last new data of their connection. A log of whole seconds is behind by half a second on average.
     """
-    sure = attempts[(attempts["outcome"] == "delivered") & (attempts["matched_by"] != "time")]
-    pairs = sure.merge(connections[[*_KEY, "last_new_forward"]], on=_KEY)
+    delivered = attempts[attempts["outcome"] == "delivered"]
+    sure = delivered[delivered["matched_by"] != "time"].dropna(subset=_KEY)
+    pairs = (sure if len(sure) else delivered).merge(connections[[*_KEY, "last_new_forward"]], on=_KEY)
     ahead = (pairs["end"] - pairs["last_new_forward"]).dt.total_seconds()
     return ahead.groupby(pairs["capture"]).median()
 

@@ -104,8 +104,14 @@ def test_capture_alone(sample):
 def test_log_alone_tells_no_cause(sample):
     found = smtpkit.diagnose(load(sample / "mainlog"))
     assert found[["cause", "severity", "peer"]].to_numpy().tolist() == [["unexplained", "error", BROKEN]]
-    assert found["not_observable"].iloc[0] == ["What happened on the wire: there is no capture."]
+    could_be = "pmtu_black_hole, fragment_loss, nul_byte_drop, content_pattern_drop, remote_timeout"
+    assert could_be in found["sentence"].iloc[0]
+    assert not re.search("close|rejection|connect|tls", found["sentence"].iloc[0])  # the log rules these out
+    unseen = found["not_observable"].iloc[0]
+    assert "What happened on the wire: there is no capture." in unseen
+    assert any(sentence.startswith("Whether it is remote_timeout: ") for sentence in unseen)
     assert "tcpdump" in found["next_test"].iloc[0]
+    assert "-s 0" in found["next_test"].iloc[0]  # causes in the content are among them
 
 
 def test_without_icmp_in_the_capture_its_absence_says_nothing(sample, incident):

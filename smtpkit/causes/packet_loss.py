@@ -42,8 +42,8 @@ def _remedies(case: Case) -> list[str]:
 
 CAUSE = Cause(
     code="packet_loss",
-    requires=("lossy",),
-    excludes=("oversize_only", "nul_explains", "pattern_explains", "split_explains", "window_misread"),
+    requires=("lossy", "window_obeyed"),
+    excludes=("oversize_only", "nul_explains", "pattern_explains", "split_explains"),
     decisive=(("lossy",), ("repaired",)),
     supports=("repaired", "sack_outside"),
     look_alikes=("pmtu_black_hole", "state_loss", "content_pattern_drop", "window_scaling"),

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
 
+from smtpkit.causes.cause import Cause
+from smtpkit.observations import NAMES
+
 MOST_SHOWN = 5
+HEADERS = 200  # bytes of a packet that hold all of its headers
+_NO_CAUSE = "and no cause that is known here holds."
+_IN_CONTENT = ("nul_explains", "line_explains", "pattern_explains", "split_explains")
 
 
 def unexplained_attempts(
@@ -29,7 +36,7 @@ def unexplained_attempts(
     failed = "1 attempt" if len(attempts) == 1 else f"{len(attempts)} attempts"
     return {
         **_finding(peer, client),
-        "sentence": f"{failed} {_place(peer)} failed, and no cause that is known here holds.",
+        "sentence": f"{failed} {_place(peer)} failed, {_NO_CAUSE}",
         "messages": attempts["message_id"].dropna().drop_duplicates().tolist(),
         "evidence": [_kind(kind) for kind in kinds.head(MOST_SHOWN).reset_index().itertuples()],
         "not_observable": _unseen(attempts, captures),
@@ -54,7 +61,7 @@ def unexplained_connections(
     count = "1 connection" if len(connections) == 1 else f"{len(connections)} connections"
     return {
         **_finding(peer, client),
-        "sentence": f"{count} {_place(peer)} failed, and no cause that is known here holds.",
+        "sentence": f"{count} {_place(peer)} failed, {_NO_CAUSE}",
         "messages": [],
         "evidence": [
             {
@@ -65,6 +72,42 @@ def unexplained_connections(
         ],
         "not_observable": ["Which messages were on these connections: there is no log of them."],
     }
+
+
+def could_be(
+    finding: dict[str, Any],
+    candidates: Mapping[Cause, Mapping[str, bool | None]],
+    said: list[dict[str, Any]],
+) -> dict[str, Any]:
+    """Return the cells of a finding that change where several causes hold: each, and what would tell.
+
+    Parameters
+    ----------
+    finding : dict
+        As made here.
+    candidates : dict
+        The causes that hold, each with the observations of the failures by name.
+    said
+        What was seen of that which they require: sentences with sources.
+    """
+    if not candidates:
+        return {}
+    codes = " or ".join(cause.code for cause in candidates).replace(" or ", ", ", len(candidates) - 2)
+    told = [rival(cause, values) for cause, values in candidates.items()]
+    content = any(set(cause.requires) & set(_IN_CONTENT) for cause in candidates)
+    return {
+        "sentence": finding["sentence"].replace(_NO_CAUSE, f"and it could be {codes}."),
+        "evidence": [*finding["evidence"], *said],
+        "not_observable": [*finding["not_observable"], *told],
+        "next_test": _next_test(finding["peer"], 0 if content else HEADERS),
+    }
+
+
+def rival(cause: Cause, values: Mapping[str, bool | None]) -> str:
+    """Say what would tell whether it is a cause that holds: the first that it requires and that is unseen."""
+    wanted = [*cause.requires, *(name for group in cause.decisive for name in group)]
+    unseen = next((name for name in wanted if values.get(name) is None), wanted[0])
+    return f"Whether it is {cause.code}: it would show that {NAMES[unseen]}."
 
 
 def _finding(peer: str | None, client: str | None) -> dict[str, Any]:
@@ -101,8 +144,8 @@ def _unseen(attempts: pd.DataFrame, captures: pd.DataFrame) -> list[str]:
     )
 
 
-def _next_test(peer: str | None) -> str:
+def _next_test(peer: str | None, snap: int = HEADERS) -> str:
     mail = "(tcp port 25 or tcp port 587)"
     host = f"host {peer} and {mail}" if peer else mail
     around = "icmp or icmp6 or (ip[6:2] & 0x1fff != 0) or ip6 proto 44"
-    return f"tcpdump -i any -n -s 200 -w incident.pcap '{host} or {around}'"
+    return f"tcpdump -i any -n -s {snap} -w incident.pcap '{host} or {around}'"

@@ -45,7 +45,7 @@ _TEXT_PHASES = (
     (r"TLS|SSL|DANE|gnutls", "STARTTLS"),
     (r"authenticat", "AUTH"),
     (r"smtp send to |failed to write a data block|Broken pipe", "sending data block"),
-    (r"Connection |No route |Network |Netwk |Host is |Cannot assign", "connect"),
+    (r"Connection |No route |Network |Netwk |Host is |Cannot assign|\]: Permission denied$", "connect"),
 )
 _ERRNO_PHASES = {32: "sending data block"} | dict.fromkeys((101, 110, 111, 113), "connect")
 _TEXT_ERRORS = (
@@ -55,7 +55,8 @@ _TEXT_ERRORS = (
     (r"closed connection|lost", "lost connection"),
     (r"Broken pipe", "broken pipe"),
     (r"refused", "refused"),
-    (r"No route|unreachable|Network Error|Netwk|Host is down", "unreachable"),
+    # EACCES is what Linux makes of ICMPv6 "administratively prohibited".
+    (r"No route|unreachable|Network Error|Netwk|Host is down|\]: Permission denied$", "unreachable"),
     (r"too long for transport|too big|size limit", "local limit"),
 )
 _ERRNO_ERRORS = {32: "broken pipe", 104: "reset", 110: "timeout", 111: "refused", 101: "unreachable"}

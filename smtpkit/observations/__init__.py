@@ -34,8 +34,9 @@ def observations(incident: Incident) -> pd.DataFrame:
         Table `observations`: rows about a path or a kind of failure have neither stream nor message, rows
         about a connection have no message.
     """
-    rows = list(observe_paths(incident))
-    for group in groups(incident, failures(incident)):
+    failed = failures(incident)
+    rows = list(observe_paths(incident, set(failed["peer"])))
+    for group in groups(incident, failed):
         rows += _observe(group)
     return tables.from_rows(rows, "observations")
 

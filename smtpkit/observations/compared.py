@@ -33,6 +33,8 @@ def observe_messages(group: Group) -> Iterator[dict[str, Any]]:
 
 def _explained(group: Group, name: str, features: tuple[str, ...], what: str) -> dict[str, Any]:
     messages = group.messages
+    if not messages["failed"].any():
+        return seen(name, False, "No data had been sent of the messages that failed.", group.source)
     row = next((group.limits[feature] for feature in features if feature in group.limits), None)
     if row is None:
         feature = next((each for each in features if messages[each].notna().all()), None)
@@ -68,6 +70,11 @@ def _limit(name: str, feature: str, low: int | None, high: int | None) -> dict[s
 def _pattern(group: Group) -> Iterator[dict[str, Any]]:
     """Look for bytes that all failing messages share and no passing one has."""
     held, messages = group.incident.octets, group.messages
+    if not messages["failed"].any():
+        yield seen(
+            "pattern_explains", False, "No data had been sent of the messages that failed.", group.source
+        )
+        return
     failing, passing = (
         [name for name in messages.loc[messages["failed"] == value, "message"] if name in held]
         for value in (True, False)
@@ -83,6 +90,12 @@ def _pattern(group: Group) -> Iterator[dict[str, Any]]:
         yield seen(
             "pattern_explains", False, "No bytes tell failing messages from passing ones.", group.source
         )
+        return
+    if {"data_size", "logged_size"} & set(group.limits):
+        sentence = (
+            "Whether messages fail for bytes that they share: all of them are larger than those that passed."
+        )
+        yield seen("pattern_explains", pd.NA, sentence, group.source)
         return
     octets = WITHHELD if group.incident.redacted else found.octets.hex()
     sentence = (

@@ -9,7 +9,8 @@ import pandas as pd
 
 from smtpkit.incident import among
 from smtpkit.observations.groups import Group
-from smtpkit.observations.statement import most, number, seen
+from smtpkit.observations.names import NAMES
+from smtpkit.observations.statement import IN_DATA, most, number, seen
 
 A_WHILE = 1.0  # s; less is a matter of round trips
 A_MOMENT = pd.Timedelta(seconds=1)
@@ -27,13 +28,25 @@ _MANNERS = {
     "unacknowledged": ("stall", "Data that was sent was never acknowledged."),
     "window_closed": ("window", "The server's window closed and stayed closed."),
     "hung_up": ("close", "The connection was closed by the server, or in its name, without an answer."),
+    "unfinished": ("slow", "The data was still on its way, and arriving, when the client gave up."),
     "unanswered": ("silence", "All that was sent was acknowledged, and the answer never came."),
 }
 # What an error of the log may have been on the wire.
 _MAY_BE = {
-    "timeout": ("unacknowledged", "window_closed", "unanswered"),
+    "timeout": ("unacknowledged", "window_closed", "unfinished", "unanswered", "unreached"),
     "close": ("unacknowledged", "hung_up"),
     "unknown": tuple(_MANNERS),
+}
+_WIRE = ("oversize_lost", "smaller_pass", "fragmentable", "forgotten", "same_moment")  # the packets tell
+_NOT_SO = {
+    "oversize_lost": "Neither side had sent so much yet that it takes a large packet.",
+    "fragmentable": "No router could have fragmented a packet: none was large, or it is IPv6 (RFC 8200 5).",
+}
+# What can be so in some phases only: no SYN has an answer yet, or there is enough to send.
+_IN_PHASES = {
+    "unreached": ("connect", "banner"),
+    **dict.fromkeys(("window_closed", "unfinished"), IN_DATA),
+    **dict.fromkeys(("oversize_lost", "fragmentable"), ("STARTTLS", "TLS", *IN_DATA)),
 }
 
 
@@ -45,7 +58,7 @@ def observe_ending(group: Group) -> Iterator[dict[str, Any]]:
 
 
 def _manner(group: Group) -> Iterator[dict[str, Any]]:
-    open_ = () if group.failures["observed"].any() else _MAY_BE.get(group.manner, ())
+    open_ = [name for name in _open(group) if _can_be(group, name)]
     count, figures = number(len(group.failures), "attempt"), _figures(group)
     for name, (manner, sentence) in _MANNERS.items():
         if name in open_:
@@ -54,8 +67,25 @@ def _manner(group: Group) -> Iterator[dict[str, Any]]:
             yield seen(name, True, f"{sentence[:-1]} ({count}).", group.source, **figures)
         else:
             yield seen(name, False, _otherwise(group, sentence), group.source)
+    for name in _WIRE if open_ else ():
+        possible = _can_be(group, name)
+        sentence = f"Whether {NAMES[name]}: no packets are at hand."
+        yield seen(name, pd.NA if possible else False, sentence if possible else _NOT_SO[name])
     if not group.failures["observed"].any():
         yield seen("failed_so", pd.NA, "", **figures)
+
+
+def _open(group: Group) -> tuple[str, ...]:
+    """Name what the log leaves open, where no packets tell of a failure."""
+    return () if group.failures["observed"].any() else _MAY_BE.get(group.manner, ())
+
+
+def _can_be(group: Group, name: str) -> bool:
+    """Say whether something is possible in one of the phases that the failures came to, unknown ones too."""
+    phases = group.failures["phase"]
+    if name == "fragmentable" and ":" in group.peer:
+        return False
+    return name not in _IN_PHASES or bool((phases.isna() | phases.isin(_IN_PHASES[name])).any())
 
 
 def _otherwise(group: Group, sentence: str) -> str:
@@ -96,7 +126,8 @@ def _unreached(group: Group) -> Iterator[dict[str, Any]]:
 def _replied(group: Group) -> Iterator[dict[str, Any]]:
     codes = group.attempts["smtp_code"].dropna()
     if codes.empty:
-        codes = group.of("sessions")["last_reply_code"].dropna()
+        said = group.of("dialogue")
+        codes = said[(said["reply_code"] >= 400).fillna(False)].drop_duplicates(_KEY)["reply_code"]
     if len(codes):
         named = ", ".join(map(str, sorted(set(codes.astype(int)))))
         yield seen(

@@ -5,6 +5,7 @@ The manner is read from the packets where there are any, else from the log, whic
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -16,6 +17,9 @@ from smtpkit.incident import Incident, among
 _KEY = ["capture", "stream"]
 _ENDS = ["client", "client_port", "server", "server_port"]
 SOON = pd.Timedelta(seconds=2)  # between the clocks of the log and of the capture
+CLOSING = 421  # service not available, closing transmission channel (RFC 5321 4.2.3)
+BYE = 221  # the reply to QUIT
+_TIMED_OUT = re.compile(r"time(?:d |[ -])?out", re.IGNORECASE)
 LONG = 1.0  # s at a window of 0; less is a matter of round trips
 # What a log alone says of the manner, by the class of the error.
 _LOGGED = {
@@ -34,9 +38,7 @@ def failures(incident: Incident) -> pd.DataFrame:
     DataFrame
         Table `failures`; what was not sent because of Exim's own limits is no failure of this kind.
     """
-    attempts = incident.attempts
-    failed = attempts[(attempts["outcome"] != "delivered") & attempts["peer"].notna()]
-    failed = failed[failed["error"] != "local limit"]
+    failed = _failed(incident.attempts)
     endings = _endings(incident, failed)
     rows = [_of_attempt(one, endings.get((one.capture, one.stream))) for one in _rows(failed)]
     for one in _rows(_unlogged(incident)):
@@ -44,6 +46,13 @@ def failures(incident: Incident) -> pd.DataFrame:
         if ending:
             rows.append({**_where(one), **ending, "time": one.end, "source": f"{one.file} frame {one.frame}"})
     return _without_second_names(tables.from_rows(rows, "failures"), incident)
+
+
+def _failed(attempts: pd.DataFrame) -> pd.DataFrame:
+    """Return the failed attempts over the network; a receiver's log need not name its own address."""
+    remote = attempts["peer"] if attempts["peer"].notna().any() else attempts["client"]
+    failed = attempts[(attempts["outcome"] != "delivered") & remote.notna()]
+    return failed[failed["error"] != "local limit"]
 
 
 def _unlogged(incident: Incident) -> pd.DataFrame:
@@ -85,19 +94,24 @@ def _of_attempt(one: Any, ending: dict[str, Any] | None) -> dict[str, Any]:
     if ending is None:
         return row
     row |= ending | {"phase": one.phase if _known(one.phase) else ending["phase"]}
-    return row | {"manner": _agreed(row["manner"], one.error)}
+    return row | {"manner": _agreed(row["manner"], _logged_manner(one))}
 
 
-def _agreed(seen: str, error: Any) -> str:
+def _agreed(seen: str, logged: str) -> str:
     """Let the log decide between what look alike on the wire: who closed, and what answered."""
-    if seen == "close" and _known(error) and error == "timeout":
+    if seen == "close" and logged == "timeout":
         return "silence"
-    return "reply" if seen in ("close", "silence") and _known(error) and error in ("4xx", "5xx") else seen
+    return "reply" if seen in ("close", "silence") and logged == "reply" else seen
+
+
+def _ends_a_wait(code: Any, text: Any) -> bool:
+    """Say whether a reply answers nothing: the server has waited in vain for what it was to be sent."""
+    return _true(code == CLOSING) and _known(text) and _TIMED_OUT.search(text) is not None
 
 
 def _logged_manner(one: Any) -> str:
     error, phase = ("" if pd.isna(word) else word for word in (one.error, one.phase))
-    if error == "timeout":
+    if error == "timeout" or _ends_a_wait(one.smtp_code, one.text):
         return "connect" if phase == "connect" else "timeout"
     return _LOGGED.get(error, "unknown")
 
@@ -109,22 +123,48 @@ def _endings(incident: Incident, failed: pd.DataFrame) -> dict[tuple[int, int], 
     wanted = among(ends, failed.dropna(subset=_KEY))
     unlogged = ends["server_port"].isin(tables.SMTP_PORTS) & ~among(ends, delivered)
     unlogged &= ~ends["server"].isin(incident.attempts["client"].dropna())  # mail handed in at this host
-    ends = ends[wanted | unlogged].merge(incident.sessions, on=_KEY, how="left", suffixes=("", "_session"))
+    ends = ends[(wanted | unlogged) & _two_sided(ends)].merge(
+        incident.sessions, on=_KEY, how="left", suffixes=("", "_session")
+    )
     ends = ends.merge(_last(incident.transactions), on=_KEY, how="left", suffixes=("", "_of"))
     for direction in ("forward", "reverse"):
         ends = ends.merge(_stuck(incident.stalls, direction), on=_KEY, how="left")
     tried = failed.dropna(subset=_KEY).groupby(_KEY)
     logged = pd.DataFrame({"gave_up": tried["end"].max(), "error": tried["error"].last()})
     ends = ends.merge(logged, left_on=_KEY, right_index=True, how="left")
+    ahead = ends["capture"].map(incident.captures.set_index("capture")["clock_offset"]).fillna(0)
+    ends["gave_up"] = (ends["gave_up"] - pd.to_timedelta(ahead, unit="s")).fillna(_closed_early(ends))
     found = {(one.capture, one.stream): _ending(one) for one in _rows(ends)}
     return {key: ending for key, ending in found.items() if ending}
+
+
+def _closed_early(ends: pd.DataFrame) -> pd.Series:
+    """Return when a client that no log tells of closed without a QUIT, as far as all it said was captured."""
+    left = [ends["closed_by"] == "client", ends["quit"].eq(False), ends["gaps_forward"].eq(False)]
+    return ends["fin_forward"].where(
+        pd.concat(left, axis="columns").fillna(False).astype(bool).all(axis="columns")
+    )
+
+
+def _two_sided(connections: pd.DataFrame) -> pd.Series:
+    """Mark the connections that tell how they ended: a capture of one side's packets alone does not."""
+    both = connections["last_forward"].notna() & connections["last_reverse"].notna()
+    paths = connections.fillna({"bytes_sent_forward": 0}).groupby(["capture", "client", "server"])
+    unheard = paths["last_reverse"].transform("count").eq(0) & paths["bytes_sent_forward"].transform(
+        "max"
+    ).gt(0)
+    return both | ((connections["handshake"] == "unanswered") & ~unheard)
 
 
 def _last(transactions: pd.DataFrame) -> pd.DataFrame:
     """Return the last transaction of each connection."""
     last = transactions.drop_duplicates(_KEY, keep="last")
     open_ = last["start"].notna() & last["end"].isna()
-    return last[_KEY].assign(phase_of_data=last["phase"], data_open=open_, answered_at=last["end"])
+    found = last[[*_KEY, "end_sent"]]
+    refused = last["reply_code"] >= 400
+    return found.assign(
+        phase_of_data=last["phase"], data_open=open_, answered_at=last["end"], refused=refused
+    )
 
 
 def _stuck(stalls: pd.DataFrame, direction: str) -> pd.DataFrame:
@@ -139,28 +179,34 @@ def _ending(one: Any) -> dict[str, Any] | None:
     manner, direction = _manner(one)
     if manner is None:
         return None
-    phase = one.phase_of_data if _true(one.data_open) else one.phase
+    phase = one.phase_of_data if _true(one.data_open) or _true(one.refused) else one.phase
     return {"manner": manner, "direction": direction, "phase": phase, "observed": True}
 
 
 def _manner(one: Any) -> tuple[str | None, str | None]:
     if one.handshake in ("unanswered", "refused"):
         return "connect", None
-    replied = _true(one.last_reply_code >= 400) and _true(one.answered)
+    waited = _ends_a_wait(one.last_reply_code, one.last_reply)
+    answered = _true(one.answered) or _true(one.last_reply_code == CLOSING)
+    replied = _true(one.last_reply_code >= 400) and answered and not waited
     replied &= not _true(one.last_reply_time > one.gave_up)
     if replied and _known(one.error) and one.error == "timeout":
-        return "stall", "forward"  # the server's log says that it waited in vain: its 421 only ends that
+        return "stall", "forward"  # the server's log says that it waited in vain: its reply only ends that
     if _true(one.outstanding_forward > 0) and not (replied and one.last_reply_time < one.start_forward):
         return ("window" if _true(one.window_forward == 0) else "stall"), "forward"
-    # What the server sends to a client that has gone is of no matter.
-    if _true(one.outstanding_reverse > 0) and not _true(one.start_reverse > one.gave_up):
+    if _true(one.outstanding_reverse > 0) and not _to_nobody(one):
         return "stall", "reverse"
     late = _true(one.answered_at > one.gave_up) or _true(one.last_reply_time > one.gave_up)
-    open_ = late or _true(one.data_open) or (_known(one.answered) and not one.answered)
+    bye = _true(one.last_reply_code == BYE)  # replies come in order: all before it was answered
+    open_ = late or (_true(one.data_open) and not bye) or (_known(one.answered) and not one.answered)
     if _true(one.zero_window_time_forward > LONG) and open_:
         return "window", "forward"
-    if replied:
+    if replied or (_true(one.refused) and not open_):
         return "reply", None
+    if waited and pd.isna(one.end_sent):
+        return "stall", "forward"
+    if open_ and _true(one.fin_forward > one.gave_up + SOON):
+        return "slow", "forward"  # a FIN follows all the data (RFC 9293 3.6)
     if _known(one.phase) and one.phase == "TLS":
         return "tls", None
     if not open_ or not (_known(one.gave_up) or _known(one.close_time)):
@@ -168,10 +214,17 @@ def _manner(one: Any) -> tuple[str | None, str | None]:
     return ("close" if _server_closed(one) else "silence"), None
 
 
+def _to_nobody(one: Any) -> bool:
+    """Say whether the server sent what is outstanding to a client that had gone: that is of no matter."""
+    gone = _true(one.start_reverse > one.fin_forward) and _known(one.rst_forward)
+    return gone or _true(one.start_reverse > one.gave_up)
+
+
 def _server_closed(one: Any) -> bool:
     """Say whether a FIN or RST of the server came while its answer was due and the client still waited."""
+    clocks = SOON if _known(one.error) else pd.Timedelta(0)
     times = [time for time in (one.fin_reverse, one.rst_reverse) if not pd.isna(time)]
-    return bool(times) and (pd.isna(one.gave_up) or min(times) <= one.gave_up + SOON)
+    return bool(times) and (pd.isna(one.gave_up) or min(times) <= one.gave_up + clocks)
 
 
 def _known(value: Any) -> bool:

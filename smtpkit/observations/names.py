@@ -8,6 +8,7 @@ MANNERS = {
     "stall": "data was sent and never acknowledged",
     "window": "the receiver's window stayed closed",
     "close": "the connection was closed by the server, or in its name, without an answer",
+    "slow": "the data was still on its way, and arriving, when the client gave up",
     "silence": "all that was sent was acknowledged, and the answer never came",
     "timeout": "no answer in time; whether the data arrived is not observable",
     "unknown": "the log does not say",
@@ -49,6 +50,7 @@ NAMES = {
     "clear_text_passes": "the same messages were delivered in clear",
     "unacknowledged": "data was sent and never acknowledged",
     "hung_up": "the connection was closed by the server, or in its name, without an answer",
+    "unfinished": "the data was still on its way, and arriving, when the client gave up",
     "unanswered": "all that was sent was acknowledged, and the answer never came",
     "reset_forged": "a RST is unlike the packets of the host whose address it bears",
     "end_acknowledged": "the end of the data had been acknowledged",
@@ -71,6 +73,7 @@ NAMES = {
     "repaired": "lost packets were sent again and arrived",
     # windows
     "window_misread": "the window is not taken for what its receiver means",
+    "window_obeyed": "the window is taken for what its receiver means",
     "scale_changed": "the window scale was announced and did not reach the other side",
     "lost_beyond": "the first byte lost lies beyond the unscaled window",
     # which messages failed

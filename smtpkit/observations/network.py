@@ -18,6 +18,7 @@ HEAVY = 0.05  # share of lost packets from which deliveries may fail
 TIMES = 3  # losses that are no accident
 OFTEN = 1 / 3  # of the connections: an accident does not hit so many
 SMALL, LARGE = 576, 1000  # bytes: what any link takes, and what only some do
+JUMBO = 9000  # bytes, the largest packets in use
 
 
 def observe_network(group: Group) -> Iterator[dict[str, Any]]:
@@ -25,6 +26,8 @@ def observe_network(group: Group) -> Iterator[dict[str, Any]]:
     incident = group.incident
     ends = incident.connections
     here = ends[(ends["server"] == group.peer) & (ends["client"] == group.client).fillna(False)]
+    if not group.failures["observed"].any():
+        yield from _large_passed(group)
     if here.empty:
         yield seen("lossy", pd.NA, "Whether the path loses packets: they are not in the capture.")
         yield seen("window_misread", pd.NA, "Whether windows are misread on the way: no packets are at hand.")
@@ -33,16 +36,29 @@ def observe_network(group: Group) -> Iterator[dict[str, Any]]:
     yield from _windows(group, here)
 
 
+def _large_passed(group: Group) -> Iterator[dict[str, Any]]:
+    """Yield that the log alone tells of full packets that were delivered among the failures."""
+    times, passed = group.failures["time"], group.delivered.dropna(subset=["size", "end"])
+    large = passed[(passed["size"] > JUMBO) & passed["end"].between(times.min(), times.max())]
+    if len(large):
+        row = large.iloc[0]
+        sentence = (
+            f"A message of {row['size']} bytes, which takes several full packets, was delivered meanwhile."
+        )
+        yield seen("oversize_delivered", True, sentence, f"{row['file']} line {row['line']}")
+
+
 def _loss(group: Group, here: pd.DataFrame) -> Iterator[dict[str, Any]]:
     sizes = group.incident.sizes
-    rates = mtu.loss_rates(sizes[among(sizes, here)], here)
+    alive = here[here["dead_from"].isna()]  # where nothing passes, that all is lost says nothing of the rate
+    rates = mtu.loss_rates(sizes[among(sizes, alive)], alive)
     sent, lost = int(rates["sent"].sum()), int(rates["lost"].sum())
     small, large = (
         rates.loc[which, "lost"].sum() for which in (rates["high"] <= SMALL, rates["low"] >= LARGE)
     )
     repeated = here["retransmissions_forward"] + here["retransmissions_reverse"] > 0
     whole = here["bytes_acknowledged_forward"] >= here["bytes_sent_forward"]
-    repaired = here[repeated & whole & (here["handshake"] == "complete")]
+    repaired = here[repeated & whole & (here["handshake"] != "unanswered")]
     share = len(repaired) / len(here)
     heavy = sent > 0 and lost / sent >= HEAVY and share >= OFTEN and len(repaired) > 2
     sentence = (
@@ -63,6 +79,12 @@ def _loss(group: Group, here: pd.DataFrame) -> Iterator[dict[str, Any]]:
 
 
 def _windows(group: Group, here: pd.DataFrame) -> Iterator[dict[str, Any]]:
+    if here["sack_permitted"].isna().all():
+        for name in ("window_misread", "window_obeyed"):
+            yield seen(
+                name, pd.NA, "Whether windows are misread on the way: no SYN with their scale is at hand."
+            )
+        return
     changed, sizes = _changed_scales(here), group.incident.sizes
     sizes = sizes[among(sizes, here[here["window_scale_server"] > 0]) & (sizes["direction"] == "forward")]
     lost, within, beyond = (
@@ -79,6 +101,7 @@ def _windows(group: Group, here: pd.DataFrame) -> Iterator[dict[str, Any]]:
     source = frame(at["file"].iloc[0], at["frame_lost"].iloc[0]) if len(at) else ""
     text = _of(changed) if len(changed) else sentence
     yield seen("window_misread", misread or len(changed) > 0, text, source or first(here))
+    yield seen("window_obeyed", not misread and changed.empty, text, source or first(here))
     yield seen(
         "scale_changed", len(changed) > 0, _of(changed), first(changed), scale_changed=len(changed) > 0
     )

@@ -58,11 +58,11 @@ class Path:
         return attempts[(attempts["peer"] == self.row.server) & (attempts["client"] == self.row.client)]
 
 
-def observe_paths(incident: Incident) -> Iterator[dict[str, Any]]:
-    """Yield what was seen of each path's packet sizes."""
+def observe_paths(incident: Incident, failed: set[str]) -> Iterator[dict[str, Any]]:
+    """Yield what was seen of packet sizes on each path that lost some, or to a server where mail `failed`."""
     servers = _smtp_servers(incident)
     for row in incident.path_mtu.itertuples(index=False):
-        if row.server in servers:
+        if row.server in servers and (row.server in failed or pd.notna(row.lost)):  # type: ignore[arg-type]
             path = Path(incident, row)
             place = _place(path) | {"source": f"all of {_files(path)}"}
             yield from (place | found for found in _path_observations(path))

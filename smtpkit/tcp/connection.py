@@ -116,7 +116,11 @@ def _handshake(tcp: pd.DataFrame) -> pd.DataFrame:
     found["syn_rtt"] = (times["syn_ack"] - times["syn"]).dt.total_seconds()
     found["initial_rtt"] = (times["ack"] - times["syn"]).dt.total_seconds().where(seen["syn_ack"])
     found["handshake"] = np.select(
-        [seen["syn_ack"], seen["syn"] & found.index.isin(refused), seen["syn"]],
+        [
+            seen["syn_ack"],
+            seen["syn"] & found.index.isin(refused),
+            seen["syn"] & ~seen["ack"],  # whoever goes on has had an answer
+        ],
         ["complete", "refused", "unanswered"],
         "unseen",
     )
