@@ -206,7 +206,7 @@ def _manner(one: Any) -> tuple[str | None, str | None]:
     if waited and pd.isna(one.end_sent):
         return "stall", "forward"
     if open_ and _true(one.fin_forward > one.gave_up + SOON):
-        return "slow", "forward"  # a FIN follows all the data (RFC 9293 3.6)
+        return "slow", None  # a FIN follows all the data (RFC 9293 3.6)
     if _known(one.phase) and one.phase == "TLS":
         return "tls", None
     if not open_ or not (_known(one.gave_up) or _known(one.close_time)):
