@@ -1,4 +1,4 @@
-"""The command line: report, diagnose, tables, redact."""
+"""The command line: report, diagnose, tables, compare, redact."""
 
 from __future__ import annotations
 
@@ -72,6 +72,11 @@ def _parser() -> argparse.ArgumentParser:
             help="captures, logs, messages, folders; - is standard input",
         )
         _add_options(command, run)
+    command = commands.add_parser("compare", help="say whether a remedy worked", description=_compare.__doc__)
+    command.set_defaults(run=_compare)
+    for name in ("before", "after"):
+        command.add_argument(name, metavar=name.upper(), help="capture, log, or a folder with all of it")
+    command.add_argument("-o", "--output", type=Path, metavar="FILE", help="FILE.html or FILE.pdf")
     command = commands.add_parser("redact", help="write a capture for strangers", description=_redact.__doc__)
     command.set_defaults(run=_redact)
     command.add_argument("capture", metavar="CAPTURE", help="pcap or pcapng, plain or compressed")
@@ -121,10 +126,9 @@ def _report(asked: argparse.Namespace) -> int:
     from smtpkit import report  # Jupyter is slow to load, and no other command needs it
 
     check(**_filters(asked))
-    if asked.output and asked.output.suffix.lower() not in (".html", ".pdf"):
-        raise InputError(f"{asked.output}: a report is a file that ends in .html or .pdf")
+    output = _checked(asked.output)
     name = "redacted" if asked.redact else _name(asked.inputs[0])
-    output = asked.output or Path("report") / f"{name}.html"
+    output = output or Path("report") / f"{name}.html"
     try:
         if asked.redact:
             document, inputs = _render_redacted(asked, output)
@@ -139,6 +143,13 @@ def _report(asked: argparse.Namespace) -> int:
     terminal.verdict(document, Console())
     print(f"\nReport: {printable(output)}")
     return _status(inputs, asked.inputs)
+
+
+def _checked(output: Path | None) -> Path | None:
+    """Return the file of a report, if its name tells a format that there is."""
+    if output and output.suffix.lower() not in (".html", ".pdf"):
+        raise InputError(f"{output}: a report is a file that ends in .html or .pdf")
+    return output
 
 
 def _render_redacted(asked: argparse.Namespace, output: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
@@ -172,6 +183,27 @@ def _tables(asked: argparse.Namespace) -> int:
             _harmless(frame).to_csv(path, index=False)
     print(f"Tables: {printable(asked.output)}")
     return _status(inputs, asked.inputs)
+
+
+def _compare(asked: argparse.Namespace) -> int:
+    """Hold two incidents side by side: which faults are gone, which remain, which are new."""
+    from smtpkit.compare import compare
+
+    output, named = _checked(asked.output), (asked.before, asked.after)
+    before, after = (smtpkit.load(path) for path in named)
+    terminal.changes(compare(before, after).to_dict("records"), Console())
+    status = _status([*findings.inputs(before), *findings.inputs(after)], named)
+    if output is None:
+        return status
+    from smtpkit import report  # Jupyter is slow to load
+
+    try:
+        report.render_comparison(asked.before, asked.after, output)
+    except report.ReportError as error:
+        print(f"smtpkit: {printable(error)}", file=sys.stderr)
+        return 1
+    print(f"\nReport: {printable(output)}")
+    return status
 
 
 def _redact(asked: argparse.Namespace) -> int:

@@ -81,19 +81,46 @@ def render(
     OSError
         If `output` cannot be written.
     """
-    output = Path(output)
+    executed = _write("1-incident", Path(output), inputs=[_name(path) for path in inputs], **filters)
+    failure, document = _failure(executed), _document(executed)
+    if failure or document is None:
+        raise ReportError(f"{output}: written, but incomplete. {failure}", document)
+    return document
+
+
+def render_comparison(
+    before: str | os.PathLike[str], after: str | os.PathLike[str], output: str | os.PathLike[str]
+) -> None:
+    """Run the notebook `5-before-and-after` on two inputs and write `output`.
+
+    Parameters
+    ----------
+    before, after
+        A capture, a log, or a folder, each.
+    output
+        As for `render`.
+
+    Raises
+    ------
+    ReportError, OSError
+        As for `render`.
+    """
+    executed = _write("5-before-and-after", Path(output), before=[_name(before)], after=[_name(after)])
+    if failure := _failure(executed):
+        raise ReportError(f"{output}: written, but incomplete. {failure}")
+
+
+def _write(notebook: str, output: Path, **parameters: Any) -> NotebookNode:
+    """Run a notebook, write its page, and return it with its outputs."""
     browser = _browser(output) if output.suffix.lower() == ".pdf" else None
     output.parent.mkdir(parents=True, exist_ok=True)
-    executed = run(find("1-incident"), inputs=[_name(path) for path in inputs], **filters)
+    executed = run(find(notebook), **parameters)
     page = to_html(executed)
     if browser:
         _print(browser, page, output)
     else:
         output.write_text(page, encoding="utf-8")
-    failure, document = _failure(executed), _document(executed)
-    if failure or document is None:
-        raise ReportError(f"{output}: written, but incomplete. {failure}", document)
-    return document
+    return executed
 
 
 def find(name: str) -> Path:

@@ -191,6 +191,14 @@ def longest_stall(incident: Incident) -> Example:
     return _example(incident, next(iter(longest), (-1, -1)), faulty=True, parameters=[])
 
 
+def busiest(incident: Incident, peer: str | None = None) -> Example:
+    """Choose the connection with most packets, of those to one server if it is given."""
+    ends = incident.connections
+    ends = ends if peer is None else ends[(ends["server"] == peer).fillna(False)]
+    first = _keys(ends.sort_values("packets", ascending=False))
+    return _example(incident, next(iter(first), (-1, -1)), faulty=False, parameters=[])
+
+
 def _example(
     incident: Incident, key: tuple[int, int], *, faulty: bool, parameters: list[dict[str, Any]]
 ) -> Example:

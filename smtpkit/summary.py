@@ -108,6 +108,21 @@ def attempts(attempts: pd.DataFrame) -> pd.DataFrame:
     return rows.set_axis(heads, axis="columns")
 
 
+def changes(changes: pd.DataFrame) -> pd.DataFrame:
+    """Return what became of the faults of table `changes`."""
+    columns = {
+        "peer": "Server",
+        "cause": "Fault",
+        "state": "Now",
+        "sentence": "Why",
+        "failed_before": "Failed before",
+        "tried_before": "of",
+        "failed_after": "Failed after",
+        "tried_after": "of ",
+    }
+    return changes[list(columns)].rename(columns=columns)
+
+
 def session(sessions: pd.DataFrame) -> pd.DataFrame:
     """Return how far the sessions of table `sessions` came."""
     columns = {

@@ -5,7 +5,7 @@ All text of others is printed as text: no markup, no escape sequence. Commands s
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
@@ -14,6 +14,10 @@ from rich.text import Text
 from smtpkit.printable import printable
 
 _STYLES = {"error": "bold red", "warn": "bold yellow", "note": "bold cyan", "chat": "bold"}
+_STATES = {
+    **dict.fromkeys(("new", "remains"), "bold red"),
+    **{"undecided": "bold yellow", "harmless": "bold cyan", "gone": "bold green"},
+}
 _INDENT = "  "
 NARROWEST = 20  # columns
 
@@ -60,6 +64,24 @@ def page(document: dict[str, Any], console: Console) -> None:
         _command("Wireshark: ", finding["display_filter"], console)
         console.print()
     _end(document, console)
+
+
+def changes(changes: Sequence[Mapping[Any, Any]], console: Console) -> None:
+    """Print what became of each fault.
+
+    Parameters
+    ----------
+    changes
+        Rows of the table `changes` (`smtpkit.compare.compare`).
+    console
+        Where to.
+    """
+    for change in changes:
+        title = f"{change['state'].upper()}: {change['cause']} at {change['peer']}"
+        console.print(Text(printable(title), _STATES[change["state"]]), soft_wrap=True)
+        _paragraph(_INDENT, _text(change["sentence"]), console)
+    if not changes:
+        console.print("Neither of the two has a fault: there is nothing to compare.", soft_wrap=True)
 
 
 def _head(finding: dict[str, Any], console: Console) -> None:

@@ -36,7 +36,8 @@ MAY_IMPORT = {
     "show": GROUND | {"plot", "incident", "observations", "findings"},
     "report": GROUND | {"incident", "show"},
     "terminal": GROUND,
-    "cli": GROUND | {"capture", "incident", "redact", "observations", "findings", "terminal", "report"},
+    "cli": GROUND
+    | {"capture", "incident", "redact", "observations", "findings", "compare", "terminal", "report"},
 }
 
 

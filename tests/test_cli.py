@@ -211,3 +211,29 @@ def test_a_report_on_a_missing_file_is_status_1(tmp_path, capsys):
     status, _, err = run(capsys, "report", tmp_path / "none.pcap", "-o", tmp_path / "r.html")
     assert status == 1
     assert err.startswith(f"smtpkit: {tmp_path}/none.pcap: cannot be read (No such file or directory)")
+
+
+# --- compare ---------------------------------------------------------------------------------------------
+
+
+def test_compare_says_what_became_of_each_fault(sample, tmp_path, capsys):
+    after = sample.parent / "after-the-remedy"
+    status, out, err = run(capsys, "compare", sample, after, "-o", tmp_path / "both.html")
+    assert (status, err) == (0, "")
+    assert out.startswith("GONE: pmtu_black_hole at 198.51.100.25\n  8 of 8 messages with a size of 1398 or")
+    assert out.endswith(f"\nReport: {tmp_path / 'both.html'}\n")
+    assert "<h1>Mail before and after a change</h1>" in (tmp_path / "both.html").read_text()
+
+
+def test_compare_with_an_input_that_is_missing(sample, tmp_path, capsys):
+    status, out, err = run(capsys, "compare", sample, tmp_path / "nothing")
+    assert (status, err.count("\n")) == (1, 1)
+    assert out.startswith("UNDECIDED: pmtu_black_hole")
+
+
+def test_compare_of_two_healthy_incidents(sample, capsys):
+    after = sample.parent / "after-the-remedy"
+    assert run(capsys, "compare", after, after)[:2] == (
+        0,
+        "Neither of the two has a fault: there is nothing to compare.\n",
+    )

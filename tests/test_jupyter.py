@@ -38,10 +38,11 @@ RUN = """async name => {
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory, sample):
-    """Copies of the notebooks, as JupyterLab writes into what it runs, with their sample beside them."""
+    """Copies of the notebooks, as JupyterLab writes into what it runs, with their samples beside them."""
     folder = tmp_path_factory.mktemp("lab")
     shutil.copytree(ROOT / "notebooks", folder / "notebooks")
-    shutil.copytree(sample, folder / "data" / "samples" / sample.name)
+    for one in (sample, sample.parent / "after-the-remedy"):
+        shutil.copytree(one, folder / "data" / "samples" / one.name)
     for name, settings in SETTINGS.items():
         file = folder / "settings" / f"{name}.jupyterlab-settings"
         file.parent.mkdir(parents=True)

@@ -42,6 +42,8 @@ def test_a_notebook_begins_with_what_it_answers_needs_and_takes(notebook):
 def test_one_cell_holds_the_parameters(notebook):
     (parameters,) = [cell for cell in notebook.cells if "parameters" in tags(cell)]
     names = [target.id for line in ast.parse(parameters.source).body for target in line.targets]
+    if names[0] == "before":
+        names = ["inputs", *names[2:], "message", "since", "until"]
     assert names[:7] == ["inputs", "timezone", "peer", "host", "message", "since", "until"]
     assert set(names[7:]) <= {"show_payload"}
 
@@ -150,3 +152,18 @@ def test_each_runs_on_nothing(name, tmp_path):
 def test_payload_is_drawn_where_it_is_asked_for():
     text, _ = run("1-incident", inputs=[str(SAMPLES / "contracts-hang")], show_payload=True)
     assert "suspected ones are marked, the first at" in text
+
+
+def test_before_and_after_runs_on_the_samples_as_it_is(monkeypatch):
+    monkeypatch.chdir(ROOT / "notebooks")
+    text, _ = run("5-before-and-after")
+    assert "gone" in text
+    assert "8 of 8 messages with a size of 1398 or more failed before, 0 of 8 after" in text
+    assert "No packet above 1400 bytes was sent" in text
+
+
+def test_before_and_after_of_two_logs(sample, tmp_path):
+    logs = [str(shutil.copy(sample / "mainlog", tmp_path / name)) for name in ("one", "two")]
+    text, _ = run("5-before-and-after", before=logs[:1], after=logs[1:], timezone="UTC")
+    assert "remains" in text
+    assert "It is still there" in text
