@@ -18,6 +18,7 @@ import smtpkit
 from smtpkit import findings, redact, tables, terminal
 from smtpkit.addresses import Address, prefix_preserving
 from smtpkit.capture import CaptureError
+from smtpkit.excerpt import excerpt
 from smtpkit.files import STANDARD_INPUT
 from smtpkit.incident import Incident, InputError, check, save, to_tables
 from smtpkit.printable import printable
@@ -175,14 +176,29 @@ def _diagnose(asked: argparse.Namespace) -> int:
 def _tables(asked: argparse.Namespace) -> int:
     incident, inputs = _load(asked, mapped=True)
     asked.output.mkdir(parents=True, exist_ok=True)
-    for name, frame in _frames(incident, smtpkit.diagnose(incident)):
+    found = smtpkit.diagnose(incident)
+    for name, frame in _frames(incident, found):
         path = asked.output / f"{name}.{asked.format}"
         if asked.format == "parquet":
             frame.to_parquet(path)
         else:
             _harmless(frame).to_csv(path, index=False)
+    if not asked.redact:
+        _excerpts(incident, found, asked.output)
     print(f"Tables: {printable(asked.output)}")
     return _status(inputs, asked.inputs)
+
+
+def _excerpts(incident: Incident, found: Any, folder: Path) -> None:
+    """Write the packets of each finding; where a folder of tables is read, its captures may be gone."""
+    for number, finding in enumerate(found.to_dict("records"), 1):
+        try:
+            packets = excerpt(incident, finding)
+        except (CaptureError, OSError) as error:
+            print(f"smtpkit: finding-{number}.pcapng is not written: {printable(error)}", file=sys.stderr)
+            continue
+        if packets:
+            (folder / f"finding-{number}.pcapng").write_bytes(packets)
 
 
 def _compare(asked: argparse.Namespace) -> int:

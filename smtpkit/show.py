@@ -20,11 +20,14 @@ import pandas as pd
 from markupsafe import Markup
 
 from smtpkit import plot, tables
+from smtpkit.capture import CaptureError
+from smtpkit.excerpt import excerpt
 from smtpkit.incident import Incident, log_time
 from smtpkit.printable import endpoint, printable
 
 DOCUMENT = "application/vnd.smtpkit.findings+json"  # where the verdict carries what the command line prints
 MOST_ROWS = 500  # of a table
+MOST_EMBEDDED = 1 << 19  # bytes of a capture inside the page
 _KEY = ["capture", "stream"]
 _PATH = ["capture", "client", "server"]
 
@@ -104,9 +107,21 @@ def not_observable(document: dict[str, Any]) -> Shown:
     return Shown(_part("not_observable", document))
 
 
-def display_filters(document: dict[str, Any]) -> Shown:
-    """Return a Wireshark display filter for each finding."""
-    return Shown(_part("display_filters", document))
+def display_filters(document: dict[str, Any], incident: Incident) -> Shown:
+    """Return for each finding a Wireshark display filter, and its packets as a capture inside the page."""
+    captures = [_capture(incident, finding) for finding in document["findings"]]
+    return Shown(_part("display_filters", document, captures))
+
+
+def _capture(incident: Incident, finding: dict[str, Any]) -> str | None:
+    """Return the packets of a finding in base64; None if there are none or too many, or files are gone."""
+    if incident.redacted:
+        return None
+    try:
+        packets = excerpt(incident, finding)
+    except (CaptureError, OSError):
+        return None
+    return base64.b64encode(packets).decode() if 0 < len(packets) <= MOST_EMBEDDED else None
 
 
 def figure(ax: plot.Axes, rows: pd.DataFrame | None = None) -> Shown:

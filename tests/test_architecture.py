@@ -33,11 +33,22 @@ MAY_IMPORT = {
     "summary": GROUND | {"incident", "observations", "correlation"},
     "findings": GROUND | {"incident", "observations", "causes"},
     "compare": GROUND | {"incident", "correlation", "observations", "findings"},
-    "show": GROUND | {"plot", "incident", "observations", "findings"},
+    "excerpt": GROUND | {"capture", "incident"},
+    "show": GROUND | {"capture", "excerpt", "plot", "incident", "observations", "findings"},
     "report": GROUND | {"incident", "show"},
     "terminal": GROUND,
     "cli": GROUND
-    | {"capture", "incident", "redact", "observations", "findings", "compare", "terminal", "report"},
+    | {
+        "capture",
+        "incident",
+        "redact",
+        "observations",
+        "findings",
+        "compare",
+        "excerpt",
+        "terminal",
+        "report",
+    },
 }
 
 

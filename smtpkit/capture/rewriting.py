@@ -1,4 +1,4 @@
-"""Write a capture for strangers: headers only, with other addresses in them.
+"""Write a capture to hand over: headers only, of all packets or of some, for strangers with other addresses.
 
 A packet keeps its place, its time and its length on the wire. Of its bytes those up to the end of the TCP
 header stay, of an ICMP error those up to the end of the TCP header that it quotes. Addresses are mapped
@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import os
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from ipaddress import ip_address
 from pathlib import Path
 from typing import BinaryIO
@@ -37,6 +37,7 @@ def redact_capture(
     path: str | os.PathLike[str],
     output: str | os.PathLike[str],
     mapped: Callable[[Address], Address],
+    frames: Container[int] | None = None,
 ) -> int:
     """Write the capture `path` to `output` without payload and without its addresses.
 
@@ -46,6 +47,8 @@ def redact_capture(
         Capture file (pcap or pcapng, plain or compressed), and the pcapng file to write.
     mapped
         Gives the address in the place of another, such as `smtpkit.addresses.prefix_preserving`.
+    frames
+        Numbers of the frames to write, from 1; by default all.
 
     Returns
     -------
@@ -64,26 +67,33 @@ def redact_capture(
     try:
         with open(unfinished, "wb") as stream:
             stream.write(_block(0x0A0D0D0A, struct.pack("<IHHq", 0x1A2B3C4D, 1, 0, -1)))
-            writer = _Writer(stream, file, rewriter)
+            writer = _Writer(stream, file, rewriter, frames)
             for batch in file.batches(lambda: forms.interpreted(decoder)):
                 writer.write(batch)
             writer.write_drops()
         unfinished.replace(output)
     finally:
         unfinished.unlink(missing_ok=True)
-    return file.frames
+    return writer.count
 
 
 class _Writer:
     """Writes batches of frames as pcapng blocks."""
 
-    def __init__(self, stream: BinaryIO, file: CaptureFile, rewriter: _Rewriter) -> None:
-        self._stream, self._file, self._rewriter = stream, file, rewriter
+    def __init__(
+        self, stream: BinaryIO, file: CaptureFile, rewriter: _Rewriter, frames: Container[int] | None
+    ) -> None:
+        self._stream, self._file, self._rewriter, self._wanted = stream, file, rewriter, frames
+        self._read = self.count = 0
         self._numbers: dict[int, int] = {}  # interface of the file -> that written
 
     def write(self, batch: Batch) -> None:
         buffer = batch.buffer.tobytes()
         for at, captured, length, ticks, interface in batch.frames[:5, : batch.size].T.tolist():
+            self._read += 1
+            if self._wanted is not None and self._read not in self._wanted:
+                continue
+            self.count += 1
             frame = bytearray(buffer[at : at + captured])
             number, link = self._interface(interface)
             kept = self._rewriter.rewrite(frame, link, length)
