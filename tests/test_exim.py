@@ -773,6 +773,12 @@ def test_the_errno_tells_where_the_text_is_only_a_host(tmp_path):
     ]
 
 
+def test_a_connection_that_was_prohibited_is_unreachable(tmp_path):
+    line = f"{MX1}: mx1.example.net [198.51.100.1]: Permission denied"
+    ((_, _, phase, error, _),) = attempts_of(tmp_path, f"00:00 {line}")
+    assert (phase, error) == ("connect", "unreachable")
+
+
 LOST_CLIENTS = """
 sending data block|timeout|300|SMTP data timeout (message abandoned) on connection from HOST F=<a@b> D=5m0s
 sending data block|lost connection||SMTP connection from HOST lost while reading message data (header)

@@ -141,26 +141,24 @@ def _endings(incident: Incident, failed: pd.DataFrame) -> dict[tuple[int, int], 
 def _closed_early(ends: pd.DataFrame) -> pd.Series:
     """Return when a client that no log tells of closed without a QUIT, as far as all it said was captured."""
     left = [ends["closed_by"] == "client", ends["quit"].eq(False), ends["gaps_forward"].eq(False)]
-    return ends["fin_forward"].where(
-        pd.concat(left, axis="columns").fillna(False).astype(bool).all(axis="columns")
-    )
+    known = pd.concat(left, axis="columns").fillna(False).astype(bool)
+    return ends["fin_forward"].where(known.all(axis="columns"))
 
 
 def _two_sided(connections: pd.DataFrame) -> pd.Series:
     """Mark the connections that tell how they ended: a capture of one side's packets alone does not."""
     both = connections["last_forward"].notna() & connections["last_reverse"].notna()
     paths = connections.fillna({"bytes_sent_forward": 0}).groupby(["capture", "client", "server"])
-    unheard = paths["last_reverse"].transform("count").eq(0) & paths["bytes_sent_forward"].transform(
-        "max"
-    ).gt(0)
-    return both | ((connections["handshake"] == "unanswered") & ~unheard)
+    heard = paths["last_reverse"].transform("count") > 0
+    went_on = paths["bytes_sent_forward"].transform("max") > 0
+    return both | ((connections["handshake"] == "unanswered") & (heard | ~went_on))
 
 
 def _last(transactions: pd.DataFrame) -> pd.DataFrame:
     """Return the last transaction of each connection."""
     last = transactions.drop_duplicates(_KEY, keep="last")
     open_ = last["start"].notna() & last["end"].isna()
-    found = last[[*_KEY, "end_sent"]]
+    found = last[[*_KEY, "end_sent"]].assign(begun=last["start"])
     refused = last["reply_code"] >= 400
     return found.assign(
         phase_of_data=last["phase"], data_open=open_, answered_at=last["end"], refused=refused
@@ -205,7 +203,7 @@ def _manner(one: Any) -> tuple[str | None, str | None]:
         return "reply", None
     if waited and pd.isna(one.end_sent):
         return "stall", "forward"
-    if open_ and _true(one.fin_forward > one.gave_up + SOON):
+    if open_ and _true(one.begun < one.gave_up) and _true(one.fin_forward > one.gave_up + SOON):
         return "slow", None  # a FIN follows all the data (RFC 9293 3.6)
     if _known(one.phase) and one.phase == "TLS":
         return "tls", None

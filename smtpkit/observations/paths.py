@@ -61,8 +61,9 @@ class Path:
 def observe_paths(incident: Incident, failed: set[str]) -> Iterator[dict[str, Any]]:
     """Yield what was seen of packet sizes on each path that lost some, or to a server where mail `failed`."""
     servers = _smtp_servers(incident)
-    for row in incident.path_mtu.itertuples(index=False):
-        if row.server in servers and (row.server in failed or pd.notna(row.lost)):  # type: ignore[arg-type]
+    rows: Iterator[Any] = incident.path_mtu.itertuples(index=False)
+    for row in rows:
+        if row.server in servers and (row.server in failed or not pd.isna(row.lost)):
             path = Path(incident, row)
             place = _place(path) | {"source": f"all of {_files(path)}"}
             yield from (place | found for found in _path_observations(path))

@@ -1,0 +1,194 @@
+"""Observations of small typed tables, each expectation typed by hand."""
+
+import pandas as pd
+import pytest
+from conversation import analysed
+from test_findings import BROKEN, typed
+from test_mtu import HANDSHAKE, dies, later, passes
+
+from smtpkit.observations import failures, observations
+
+CLIENT = "192.0.2.10"
+START = pd.Timestamp("2026-01-31 12:00:00", tz="UTC")
+
+
+def attempt(name, seconds=30, outcome="deferred", **cells):
+    """An attempt of the log at BROKEN."""
+    row = {"message_id": name, "peer": BROKEN, "client": CLIENT, "outcome": outcome, "file": "mainlog"}
+    return row | {"line": seconds, "end": START + pd.Timedelta(seconds, "s")} | cells
+
+
+def logged(*attempts):
+    """An incident of a log alone."""
+    found = typed(passes(600), attempts=attempts)
+    return found.__class__(**vars(found) | {name: getattr(found, name).iloc[:0] for name in _CAPTURED})
+
+
+_CAPTURED = ("packets", "connections", "stalls", "sizes", "path_mtu", "captures")
+TIMEOUT = {"error": "timeout", "phase": "end of data"}
+
+
+def values(incident, manner):
+    """Return what was seen of the failures of a manner: name -> value; <NA> as None."""
+    seen = observations(incident)
+    seen = seen[(seen["manner"] == manner) & seen["message_id"].isna() & seen["stream"].isna()]
+    return {row.observation: None if pd.isna(row.value) else bool(row.value) for row in seen.itertuples()}
+
+
+# --- failures --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("cells", "manner"),
+    [
+        ({"error": "refused", "phase": "connect"}, "connect"),
+        ({"error": "timeout", "phase": "connect"}, "connect"),
+        ({"error": "timeout", "phase": "banner"}, "timeout"),
+        ({"error": "timeout", "phase": "end of data"}, "timeout"),
+        ({"error": "lost connection", "phase": "end of data"}, "close"),
+        ({"error": "TLS", "phase": "STARTTLS"}, "tls"),
+        ({"error": "5xx", "phase": "RCPT", "smtp_code": 550, "text": "no such user"}, "reply"),
+        ({"error": "4xx", "phase": "MAIL", "smtp_code": 421, "text": "421 too many connections"}, "reply"),
+        ({"error": "4xx", "phase": "end of data", "smtp_code": 421, "text": "421 data timeout"}, "timeout"),
+        ({"error": "4xx", "phase": "end of data", "smtp_code": 421, "text": "421 timed out"}, "timeout"),
+        ({"error": "4xx", "phase": "RCPT", "smtp_code": 451, "text": "451 DNS timeout"}, "reply"),
+        ({"error": "other", "phase": None}, "unknown"),
+    ],
+)
+def test_what_the_log_says_of_the_manner(cells, manner):
+    assert failures(logged(attempt("a", **cells)))["manner"].tolist() == [manner]
+
+
+def test_what_was_delivered_or_kept_back_by_exim_itself_is_no_failure():
+    kept_back = attempt("b", error="local limit", outcome="failed")
+    assert failures(logged(attempt("a", outcome="delivered"), kept_back)).empty
+
+
+def test_a_receivers_log_need_not_name_its_own_address():
+    nameless = attempt(None, peer=None, outcome="failed", **TIMEOUT)
+    assert len(failures(logged(nameless))) == 1
+    assert len(failures(logged(nameless, attempt("a", outcome="delivered")))) == 0
+
+
+def test_packets_of_one_side_do_not_tell_how_it_ended():
+    packets = dies(1500)
+    joined = {"capture": 0, "stream": 0, "matched_by": "ports"}
+    seen = failures(typed(packets, attempts=[attempt("a", **TIMEOUT, **joined)])).iloc[0]
+    assert (seen["manner"], seen["observed"]) == ("stall", True)
+    heard = packets[packets["src"] == CLIENT]
+    one_side = failures(typed(heard, attempts=[attempt("a", **TIMEOUT, **joined)])).iloc[0]
+    assert (one_side["manner"], one_side["observed"]) == ("timeout", False)
+
+
+def test_a_syn_is_unanswered_only_if_the_client_does_not_go_on():
+    alone = typed(analysed("0 > S seq=0\n1 > S seq=0"))
+    assert failures(alone)["manner"].tolist() == ["connect"]
+    goes_on = typed(analysed("0 > S seq=0\n0.1 > A seq=1 ack=1 len=20"))
+    assert failures(goes_on).empty
+
+
+# --- endings ---------------------------------------------------------------------------------------------
+
+
+def test_a_timeout_in_the_log_leaves_open_what_it_was_and_nothing_else():
+    seen = values(logged(attempt("a", **TIMEOUT)), "timeout")
+    open_ = ("unacknowledged", "window_closed", "unanswered", "unfinished", "oversize_lost", "forgotten")
+    assert all(seen[name] is None for name in open_)
+    assert not any(seen[name] for name in ("hung_up", "replied", "tls_broken", "unreached"))
+
+
+def test_before_the_data_nothing_large_was_sent():
+    seen = values(logged(attempt("a", error="timeout", phase="banner")), "timeout")
+    assert (seen["unreached"], seen["oversize_lost"], seen["window_closed"]) == (None, False, False)
+    assert (seen["nul_explains"], seen["pattern_explains"]) == (False, False)
+
+
+def test_ipv6_is_not_fragmented_on_the_way():
+    one = attempt("a", peer="2001:db8::25", client="2001:db8::10", **TIMEOUT)
+    assert values(logged(one), "timeout")["fragmentable"] is False
+
+
+def test_the_code_of_a_refusal_is_a_figure():
+    seen = observations(logged(attempt("a", error="5xx", phase="RCPT", smtp_code=550)))
+    figures = list(seen.loc[seen["observation"] == "replied", "figures"].dropna())
+    assert {"reply_code": 550} in figures
+
+
+# --- which messages failed -------------------------------------------------------------------------------
+
+
+def sized(*cases):
+    """A log of messages: name, outcome and size of each."""
+    attempts = [attempt(n, 30 + at, o, **TIMEOUT) for at, (n, o, _) in enumerate(cases)]
+    found = logged(*attempts)
+    rows = pd.DataFrame({"message_id": [n for n, _, _ in cases], "size": [size for _, _, size in cases]})
+    messages = rows.reindex(columns=found.messages.columns).astype(found.messages.dtypes)
+    attempts_ = found.attempts.assign(size=rows["size"].astype("Int64"))
+    return found.__class__(**vars(found) | {"messages": messages, "attempts": attempts_})
+
+
+def test_a_size_that_tells_failing_from_passing_messages():
+    cases = [
+        ("a", "delivered", 700),
+        ("b", "deferred", 5000),
+        ("c", "delivered", 900),
+        ("d", "deferred", 8000),
+    ]
+    incident = sized(*cases)
+    assert values(incident, "timeout")["size_explains"] is True
+    seen = observations(incident)
+    figures = seen.loc[seen["observation"] == "size_explains", "figures"].iloc[0]
+    assert figures == {"size_low": 900, "size_high": 5000, "size_measure": "S"}
+
+
+def test_sizes_that_overlap_explain_nothing():
+    cases = [
+        ("a", "delivered", 7000),
+        ("b", "deferred", 5000),
+        ("c", "delivered", 900),
+        ("d", "deferred", 800),
+    ]
+    seen = values(sized(*cases), "timeout")
+    assert (seen["size_explains"], seen["sizes_overlap"]) == (False, True)
+
+
+def test_a_large_message_delivered_among_the_failures_speaks_against_lost_large_packets():
+    among = [("a", "deferred", 700), ("b", "delivered", 20000), ("c", "deferred", 900)]
+    assert values(sized(*among), "timeout")["oversize_delivered"] is True
+    before = [("b", "delivered", 20000), ("a", "deferred", 700), ("c", "deferred", 900)]
+    assert "oversize_delivered" not in values(sized(*before), "timeout")
+
+
+# --- the path --------------------------------------------------------------------------------------------
+
+REPAIRED = HANDSHAKE + (
+    "0.05 > A seq=1 ack=1 len=500\n0.3 > A seq=1 ack=1 len=500\n0.33 < A seq=501 ack=1\n"
+    "0.35 > A seq=501 ack=1 len=1400\n0.7 > A seq=501 ack=1 len=1400\n0.73 < A seq=1 ack=1901"
+)
+BEGUN = "\n".join(REPAIRED.splitlines()[len(HANDSHAKE.splitlines()) :])
+
+
+def with_one_stuck(others, stuck):
+    """Values of a delivery that came to a halt, where others went over the same path."""
+    joined = {"capture": 0, "stream": len(others), "matched_by": "ports"}
+    return values(typed(*others, stuck, attempts=[attempt("a", **TIMEOUT, **joined)]), "stall")
+
+
+def test_loss_that_is_repaired_on_most_connections():
+    seen = with_one_stuck([analysed(REPAIRED)] * 3, dies(1500))
+    assert (seen["lossy"], seen["repaired"], seen["window_obeyed"]) == (True, True, True)
+
+
+def test_loss_on_a_connection_that_stands_still_is_no_rate():
+    assert with_one_stuck([passes(600)] * 3, dies(1500))["lossy"] is False
+
+
+def test_without_syns_nothing_is_known_of_windows():
+    stuck = dies(1500)
+    seen = with_one_stuck([analysed(BEGUN)] * 3, stuck[stuck["flags"] & 2 == 0])
+    assert (seen["window_misread"], seen["window_obeyed"]) == (None, None)
+
+
+def test_healthy_paths_take_no_rows():
+    seen = observations(typed(passes(600), later(passes(1300), 1)))
+    assert seen.empty
