@@ -1,5 +1,6 @@
 """What the cells of a notebook show: all of it escaped, nothing private in it."""
 
+import base64
 import re
 from dataclasses import replace
 
@@ -10,6 +11,7 @@ import pytest
 
 import smtpkit
 from smtpkit import findings, plot, show, tables
+from smtpkit.excerpt import excerpt
 
 NASTY = "<script>alert(1)</script>&\"'$x^2$[/rich]\x1b[31m\u202eetirw =1+1 _a"
 ESCAPED = "&lt;script&gt;alert(1)&lt;/script&gt;&amp;&#34;&#39;$x^2$[/rich]\\x1b[31m\\u202eetirw =1+1 _a"
@@ -45,13 +47,18 @@ def incident(sample):
     return smtpkit.load(sample)
 
 
+def display_filters(found):
+    """The part without files from which its packets could be read."""
+    return show.display_filters(found, smtpkit.load())
+
+
 PARTS = (
     show.verdict,
     show.remedies,
     show.evidence,
     show.ruled_out,
     show.not_observable,
-    show.display_filters,
+    display_filters,
 )
 
 
@@ -308,3 +315,18 @@ def test_the_dying_segment_was_captured_and_stalled_longest(incident):
 def test_the_bytes_of_a_finding_are_suspects(incident):
     found = document(finding(parameters={"pattern_hex": "00ff"}), finding(parameters={"pattern_hex": None}))
     assert show.example(incident, found).suspects == [b"\x00\xff"]
+
+
+def test_the_packets_of_a_finding_are_in_the_page(incident):
+    found = {"findings": smtpkit.diagnose(incident).to_dict("records")}
+    shown = show.display_filters(found, incident).html
+    (packets,) = re.findall(
+        r'download="finding-1.pcapng" href="data:application/octet-stream;base64,(.*?)"', shown
+    )
+    assert base64.b64decode(packets) == excerpt(incident, found["findings"][0])
+
+
+def test_packets_whose_capture_is_gone_are_left_out(incident):
+    gone = replace(incident, packets=incident.packets.assign(file="gone.pcap"))
+    found = {"findings": smtpkit.diagnose(incident).to_dict("records")}
+    assert "download=" not in show.display_filters(found, gone).html
