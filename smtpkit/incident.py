@@ -38,8 +38,8 @@ class Incident:
 
     `timezone` is the zone that a log without zone was read in, `timezone_reason` says where it is from.
     `octets` holds messages by Exim id (or ``capture/stream``) where some failed and others passed: never
-    written with the tables, and empty when these are read back. `redacted`: names are labels
-    (`smtpkit.redact`).
+    written with the tables, and read again from their files where these are still there. `redacted`: names
+    are labels (`smtpkit.redact`).
     """
 
     captures: pd.DataFrame
@@ -384,6 +384,18 @@ def _assemble(
     )
 
 
+def _octets_again(frames: dict[str, pd.DataFrame]) -> dict[str, bytes]:
+    """Read the messages to compare from the files that the tables are of, while these are still there."""
+    places = frames["packets"][["capture", "file"]].drop_duplicates().astype({"file": str})
+    paths = [places.loc[places["capture"] == n, "file"].tolist() for n in frames["captures"]["capture"]]
+    try:
+        return octets.from_files(frames["attempts"], frames["content"]) or octets.from_captures(
+            paths, frames["connections"], frames["transactions"]
+        )
+    except (OSError, CaptureError):
+        return {}
+
+
 def log_time(incident: Incident) -> Callable[[pd.Timestamp], str]:
     """Return what writes a time as the log has it, in the zone that it was read in."""
     zone = exim.zone(None if incident.timezone == LOCAL else incident.timezone)
@@ -407,7 +419,9 @@ def _from_tables(folder: Path) -> Incident:
         read = {name: pd.read_parquet(folder / f"{name}.parquet") for name in TABLE_NAMES}
         frames: dict[str, Any] = {name: _restore(frame, name) for name, frame in read.items()}
         beside = {name: read["inputs"].attrs[name] for name in _BESIDE}
-        return Incident(**frames, **beside, octets=_saved_octets(folder))
+        saved = _saved_octets(folder)
+        read_again = saved is None and not beside["redacted"]
+        return Incident(**frames, **beside, octets=_octets_again(frames) if read_again else saved or {})
     except (OSError, ValueError, KeyError) as error:
         raise InputError(
             f"{folder}: not a folder of `smtpkit tables` ({_reason(error)}); write it anew"
@@ -422,10 +436,10 @@ def save(incident: Incident, folder: Path) -> None:
     pd.DataFrame(octets).to_parquet(folder / _OCTETS)
 
 
-def _saved_octets(folder: Path) -> dict[str, bytes]:
-    """Return what `save` wrote beside the tables; nothing where others wrote them."""
+def _saved_octets(folder: Path) -> dict[str, bytes] | None:
+    """Return what `save` wrote beside the tables; None where others wrote them."""
     if not (folder / _OCTETS).is_file():
-        return {}
+        return None
     held = pd.read_parquet(folder / _OCTETS)
     return dict(zip(held["message_id"], held["octets"], strict=True))
 

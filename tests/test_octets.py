@@ -1,10 +1,13 @@
 """Which messages are compared byte by byte, and where they are read."""
 
+import shutil
+
 import pytest
 from conftest import ROOT
 
 import smtpkit
 from smtpkit import octets, tables
+from smtpkit.cli import main
 
 SAMPLES = ROOT / "data" / "samples"
 
@@ -48,3 +51,12 @@ def test_without_message_files_the_pattern_is_found_in_the_capture(sample, trigg
     failed = incident.attempts.loc[incident.attempts["outcome"] == "deferred", "message_id"]
     for name in failed:
         assert trigger in incident.octets[name]
+
+
+def test_tables_read_the_messages_again_while_their_files_are_there(tmp_path):
+    sample = shutil.copytree(SAMPLES / "contracts-hang", tmp_path / "incident")
+    assert main(["tables", str(sample), "-o", str(tmp_path / "tables")]) == 0
+    whole = smtpkit.load(sample)
+    assert smtpkit.load(tmp_path / "tables").octets == whole.octets
+    shutil.rmtree(sample)
+    assert smtpkit.load(tmp_path / "tables").octets == {}

@@ -61,8 +61,9 @@ def _loss(group: Group, here: pd.DataFrame) -> Iterator[dict[str, Any]]:
     repaired = here[repeated & whole & (here["handshake"] != "unanswered")]
     share = len(repaired) / len(here)
     heavy = sent > 0 and lost / sent >= HEAVY and share >= OFTEN and len(repaired) > 2
+    where = "" if len(alive) == len(here) else " on connections that stayed alive"
     sentence = (
-        f"{lost} of {number(sent, 'packet')} with data were lost, of {SMALL} bytes or less "
+        f"Of {number(sent, 'packet')} with data{where}, {lost} were lost, of {SMALL} bytes or less "
         f"{small}, of {LARGE} or "
         f"more {large}; {len(repaired)} of {number(len(here), 'connection')} repaired some."
     )
