@@ -18,7 +18,7 @@ docs: .venv
 		--screenshot=docs/sample-report.png "file://$(CURDIR)/docs/sample-report.html" 2>/dev/null
 
 test: .venv
-	@$(BIN)/python -m pytest $(PYTEST)
+	@$(BIN)/python -m pytest -n auto --dist loadfile $(PYTEST)
 
 jupyter: .venv
 	@$(BIN)/jupyter lab notebooks

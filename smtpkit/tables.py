@@ -863,11 +863,16 @@ TABLES: dict[str, tuple[Column, ...]] = {
     # One row for each fault of either of two incidents; counted are messages like those that it hit before.
     "changes": (
         Column("peer", "string", "address of the SMTP server", privacy="address"),
-        Column("cause", "string", "code of the cause"),
-        Column("direction", "string", "forward, reverse or <NA>"),
-        Column("state", "string", "new, remains, undecided, harmless or gone"),
-        Column("sentence", "string", "why, with figures"),
-        Column("feature", "string", "what a message must have as much of to be counted; <NA>: all are"),
+        Column("cause", "string", "code of the cause", privacy="none"),
+        Column("direction", "string", "forward, reverse or <NA>", privacy="none"),
+        Column("state", "string", "new, remains, undecided, harmless or gone", privacy="none"),
+        Column("sentence", "string", "why, with figures", privacy="sentence"),
+        Column(
+            "feature",
+            "string",
+            "what a message must have as much of to be counted; <NA>: all are",
+            privacy="none",
+        ),
         Column("least", "Float64", "the least of it that failed before"),
         Column("tried_before", "Int64", "messages sent to the server before"),
         Column("failed_before", "Int64", "of these, failed at least once"),
