@@ -39,6 +39,12 @@ DIFFERENCES = {
 }
 
 
+# No witness of precision and recall, for the reasons above: where two lengths in the headers contradict each
+# other, and where tshark calls a repetition fast that no duplicate ACK came before.
+MALFORMED = {"pppoe-over-qinq.pcap"}
+MISTAKEN = {("reassembly.pcap", "fast_retransmission")}
+
+
 def captures():
     paths = [*CORPORA.glob("captures/**/*"), *ROOT.glob("data/samples/*/*.pcap*")]
     return sorted(path for path in paths if path.is_file() and path.name != "ORIGIN.txt")
@@ -107,15 +113,17 @@ def test_each_difference_is_known(compared):
 def test_precision_and_recall(compared):
     judged = set()
     for flag in FLAGS:
-        pairs = [pair for (_, name), pair in compared.items() if name == flag]
+        pairs = [
+            pair
+            for (path, name), pair in compared.items()
+            if name == flag and path.name not in MALFORMED and (path.name, name) not in MISTAKEN
+        ]
         ours, theirs, both = (
             sum(map(len, sets)) for sets in (*zip(*pairs, strict=True), (a & b for a, b in pairs))
         )
         if theirs >= ENOUGH:
             judged.add(flag)
-            # tshark's own errors count here, which weigh much in some thirty positives: see DIFFERENCES.
-            assert both / ours >= (0.95 if theirs >= 50 else 0.9), flag
-            assert both / theirs >= 0.9, flag
+            assert min(both / ours, both / theirs) >= 0.95, (flag, ours, theirs, both)
     assert judged >= {"retransmission", "duplicate_ack"}
 
 
