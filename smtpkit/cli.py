@@ -89,6 +89,7 @@ def _parser() -> argparse.ArgumentParser:
 def _add_options(command: argparse.ArgumentParser, run: Any) -> None:
     if run is _report:
         command.add_argument("-o", "--output", type=Path, metavar="FILE", help="FILE.html or FILE.pdf")
+        command.add_argument("--show-payload", action="store_true", help="draw the bytes of a lost packet")
     if run is _diagnose:
         command.add_argument("--json", action="store_true", help="print JSON")
     if run is _tables:
@@ -127,6 +128,8 @@ def _report(asked: argparse.Namespace) -> int:
     from smtpkit import report  # Jupyter is slow to load, and no other command needs it
 
     check(**_filters(asked))
+    if asked.redact and asked.show_payload:
+        raise InputError("--redact and --show-payload contradict each other; leave one out")
     output = _checked(asked.output)
     name = "redacted" if asked.redact else _name(asked.inputs[0])
     output = output or Path("report") / f"{name}.html"
@@ -134,7 +137,8 @@ def _report(asked: argparse.Namespace) -> int:
         if asked.redact:
             document, inputs = _render_redacted(asked, output)
         else:
-            document = report.render(asked.inputs, output, **_filters(asked))
+            payload = asked.show_payload
+            document = report.render(asked.inputs, output, show_payload=payload, **_filters(asked))
             inputs = document["inputs"]
     except report.ReportError as error:
         if error.document:

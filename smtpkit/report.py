@@ -56,7 +56,11 @@ class _Kernel(AsyncKernelManager):
 
 
 def render(
-    inputs: Sequence[str | os.PathLike[str]], output: str | os.PathLike[str], **filters: str | None
+    inputs: Sequence[str | os.PathLike[str]],
+    output: str | os.PathLike[str],
+    *,
+    show_payload: bool = False,
+    **filters: str | None,
 ) -> dict[str, Any]:
     """Run the notebook `1-incident` on `inputs` and write `output`.
 
@@ -66,6 +70,8 @@ def render(
         Captures, logs, messages and folders, as for `smtpkit.load`; relative to the working directory.
     output
         The report: PDF if the name ends in .pdf, else HTML. Missing folders are made.
+    show_payload
+        Draw the bytes of a packet that does not get through, part of somebody's mail.
     filters
         Keywords of `smtpkit.load`.
 
@@ -81,7 +87,8 @@ def render(
     OSError
         If `output` cannot be written.
     """
-    executed = _write("1-incident", Path(output), inputs=[_name(path) for path in inputs], **filters)
+    names = [_name(path) for path in inputs]
+    executed = _write("1-incident", Path(output), inputs=names, show_payload=show_payload, **filters)
     failure, document = _failure(executed), _document(executed)
     if failure or document is None:
         raise ReportError(f"{output}: written, but incomplete. {failure}", document)

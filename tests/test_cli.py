@@ -213,6 +213,21 @@ def test_a_report_on_a_missing_file_is_status_1(tmp_path, capsys):
     assert err.startswith(f"smtpkit: {tmp_path}/none.pcap: cannot be read (No such file or directory)")
 
 
+def test_payload_is_drawn_only_where_it_is_asked_for(sample, tmp_path, capsys):
+    output = tmp_path / "r.html"
+    assert run(capsys, "report", sample, "-o", output)[0] == 0
+    assert "Hexdump" not in output.read_text()
+    assert run(capsys, "report", sample, "--show-payload", "-o", output)[0] == 0
+    assert "Hexdump" in output.read_text()
+
+
+def test_payload_is_nothing_for_strangers(sample, tmp_path, capsys):
+    with pytest.raises(SystemExit) as wrong:
+        main(["report", str(sample), "--redact", "--show-payload", "-o", str(tmp_path / "r.html")])
+    assert wrong.value.code == 2
+    assert "--redact and --show-payload contradict each other" in capsys.readouterr().err
+
+
 # --- compare ---------------------------------------------------------------------------------------------
 
 
