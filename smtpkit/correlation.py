@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 MOST_BYTES = 1 << 23  # of messages searched for a common pattern
-LONGEST_PATTERN = 64  # octets
+LENGTHS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)  # octets of a pattern; those between where one is found
 SURE = 0.05  # probability of a coincidence that is still believed
 _FACTOR = np.uint64(0x9E3779B97F4A7C15)  # odd, so that no byte is lost in the product
 
@@ -157,20 +157,30 @@ def pattern(failing: Sequence[bytes], passing: Sequence[bytes]) -> Pattern | Non
     every = [*failing, *passing]
     if not failing or not passing or sum(map(len, every)) > MOST_BYTES:
         return None
-    octets = [np.frombuffer(each, np.uint8) for each in every]
-    chance, best = _chance(list(map(len, every)), len(failing)), None
-    for length in range(1, min(LONGEST_PATTERN, min(map(len, failing))) + 1):
-        grams = [np.unique(_hashes(one, length)) for one in octets]
-        common = _common(grams[: len(failing)])
-        apart = np.setdiff1d(common, np.concatenate(grams[len(failing) :]))
-        if len(apart):
-            at = int(np.isin(_hashes(octets[0], length), apart).argmax())
-            coincidence = chance * _tried(grams, len(failing))
-            found = Pattern(failing[0][at : at + length], coincidence, len(apart) - 1)
-            best = found if best is None or coincidence < best.coincidence else best
-            if coincidence <= SURE:
-                break
+    chance = _chance(list(map(len, every)), len(failing))
+    longest, shortest, best = min(map(len, failing)), 1, None
+    for length in (length for length in LENGTHS if length <= longest):
+        found = _apart(every, len(failing), length, chance)
+        best = min((one for one in (best, found) if one), key=lambda one: one.coincidence, default=None)
+        if found and found.coincidence <= SURE:
+            lengths = range(shortest, length)
+            between = (_apart(every, len(failing), length, chance) for length in lengths)
+            return next((one for one in between if one and one.coincidence <= SURE), found)
+        if best and chance > SURE:
+            break  # no length makes it surer
+        shortest = length + 1
     return best
+
+
+def _apart(every: Sequence[bytes], failing: int, length: int, chance: float) -> Pattern | None:
+    """Find bytes of a length that are in all of the first messages and in none of the others."""
+    octets = [np.frombuffer(each, np.uint8) for each in every]
+    grams = [np.unique(_hashes(one, length)) for one in octets]
+    apart = np.setdiff1d(_common(grams[:failing]), np.concatenate(grams[failing:]))
+    if not len(apart):
+        return None
+    at = int(np.isin(_hashes(octets[0], length), apart).argmax())
+    return Pattern(every[0][at : at + length], chance * _tried(grams, failing), len(apart) - 1)
 
 
 def _chance(sizes: Sequence[int], failing: int) -> float:

@@ -162,8 +162,9 @@ def test_standard_input_without_anything_is_one_line_and_status_1(sample):
 
 def test_tables_are_the_cache(sample, tmp_path, capsys):
     assert run(capsys, "tables", sample, "-o", tmp_path / "t")[0] == 0
-    names = {path.stem for path in (tmp_path / "t").iterdir()}
-    assert names == set(tables.TABLES) - {"analysis", "changes"}
+    names = {path.name for path in (tmp_path / "t").iterdir()}
+    wanted = set(tables.TABLES) - {"analysis", "changes"}
+    assert names == {f"{name}.parquet" for name in wanted} | {"finding-1.pcapng"}
     first, again = (run(capsys, "diagnose", "--json", given)[1] for given in (sample, tmp_path / "t"))
     assert json.loads(again) == json.loads(first)
 

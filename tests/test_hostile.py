@@ -88,7 +88,7 @@ def test_json(folder, capsys):
 
 def test_csv_holds_no_formula(folder, tmp_path, capsys):
     main(["tables", "--format", "csv", "-o", str(tmp_path / "t"), str(folder)])
-    for path in (tmp_path / "t").iterdir():
+    for path in (tmp_path / "t").glob("*.csv"):
         cells = pd.read_csv(path, dtype="string", keep_default_na=False)
         text = cells.select_dtypes("string").drop(columns=[c for c in cells if numeric(cells[c])])
         assert not [c for c in text if text[c].str.match(r"[=+@\t\r-]").any()], path.name
