@@ -67,3 +67,8 @@ def octets(text: str) -> str:
     """Return octets in hexadecimal with ``xx`` for all but zeros, line ends and dots."""
     pairs = (text[at : at + 2] for at in range(0, len(text), 2))
     return "".join(pair if pair in ("00", "0a", "0d", "2e") else "xx" for pair in pairs)
+
+
+def known_octets(digits: str | None) -> bytes:
+    """Return the bytes that hexadecimal digits stand for; none where they are not known or withheld."""
+    return bytes.fromhex(digits) if digits and digits != WITHHELD else b""

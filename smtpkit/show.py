@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 from markupsafe import Markup
 
-from smtpkit import plot, tables
+from smtpkit import phrases, plot, tables
 from smtpkit.capture import CaptureError
 from smtpkit.excerpt import excerpt
 from smtpkit.incident import Incident, log_time
@@ -228,14 +228,14 @@ def _example(
         rows.merge(path[_PATH].drop_duplicates()).merge(wanted)
         for rows in (incident.path_mtu, incident.loss_rates)
     )
-    suspects = [bytes.fromhex(found["pattern_hex"]) for found in parameters if found.get("pattern_hex")]
+    suspects = [phrases.known_octets(found.get("pattern_hex")) for found in parameters]
     return Example(
         **own,
         sizes=sizes,
         path_mtu=path_mtu,
         loss_rates=loss_rates,
         threshold=_threshold(parameters),
-        suspects=suspects,
+        suspects=[octets for octets in suspects if octets],
     )
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from smtpkit import correlation
+from smtpkit import correlation, phrases
 from smtpkit.incident import Incident
 from smtpkit.observations import failures
 from smtpkit.observations.groups import groups
@@ -155,7 +155,7 @@ def messages(incident: Incident, document: dict[str, Any]) -> pd.DataFrame:
     if largest is None:
         return pd.DataFrame(columns=["message_id", "failed", *_FEATURES])
     rows = largest.messages.sort_values("failed", ascending=False, kind="stable", ignore_index=True)
-    pattern = bytes.fromhex(first["parameters"].get("pattern_hex") or "00")
+    pattern = phrases.known_octets(first["parameters"].get("pattern_hex")) or b"\0"
     rows["pattern"] = _holding(pattern, rows["message_id"], incident)
     return rows[["message_id", "failed", *_FEATURES]].astype(dict.fromkeys(_FEATURES, "Int64"))
 

@@ -281,6 +281,13 @@ def test_nothing_leaks_from_the_report(given, tmp_path, capsys):
     assert leaked(capsys.readouterr().out, names) == []
 
 
+def test_a_report_whose_bytes_are_withheld_is_whole(tmp_path, capsys):
+    key = tmp_path / "key"
+    given = ["report", "--redact", "--key", str(key), "-o", str(tmp_path / "r.html")]
+    assert main([*given, str(SAMPLES / "contracts-hang")]) == 0
+    assert "fail on the bytes (withheld)" in capsys.readouterr().out
+
+
 def test_a_redacted_report_has_a_name_of_its_own(given, tmp_path, monkeypatch, capsys):
     folder, redacted, _ = given
     seen = []

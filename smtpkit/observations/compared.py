@@ -128,7 +128,7 @@ def _carrier(group: Group, name: str, message: bytes, pattern: bytes) -> tuple[s
     if most(group.connections.loc[among(group.connections, held[:1]), "reset_forged"]) is True:
         fate = "answered by a RST that is not the server's"  # whose acknowledgment proves nothing
     sentence = (
-        f"In message {name} they stand from octet {offset} of the data on; the packet with them was sent "
+        f"In the data of {name} they stand from octet {offset} on; the packet with them was sent "
         f"{number(len(carriers), 'time')} and {fate}."
     )
     return sentence, frame(carriers["file"].iloc[0], carriers["frame"].iloc[0])
