@@ -10,8 +10,7 @@ import pandas as pd
 
 from smtpkit.capture.rewriting import redact_capture
 from smtpkit.incident import Incident, among
-
-_KEY = ["capture", "stream"]
+from smtpkit.tables import KEY
 
 
 def excerpt(incident: Incident, finding: dict[str, Any]) -> bytes:
@@ -36,7 +35,7 @@ def excerpt(incident: Incident, finding: dict[str, Any]) -> bytes:
         If a capture is gone.
     """
     packets = incident.packets
-    mine = packets[among(packets, pd.DataFrame(finding["connections"], columns=_KEY))]
+    mine = packets[among(packets, pd.DataFrame(finding["connections"], columns=KEY))]
     sections = []
     with TemporaryDirectory() as folder:
         for path, rows in mine.groupby("file", observed=True):

@@ -23,12 +23,12 @@ from smtpkit.causes.unexplained import could_be, rival, unexplained_attempts, un
 from smtpkit.incident import Incident, among
 from smtpkit.observations import MANNERS, failures, observations
 from smtpkit.printable import endpoint
+from smtpkit.tables import KEY
 
 SEVERITIES = ("error", "warn", "note", "chat")
 CONFIDENCES = ("certain", "likely", "possible")
 MOST_PORTS = 30  # in a display filter; beyond, it names the peer alone
 _GROUP = ["peer", "client", "manner", "direction"]
-_KEY = ["capture", "stream"]
 
 
 def diagnose(incident: Incident) -> pd.DataFrame:
@@ -54,7 +54,7 @@ def diagnose(incident: Incident) -> pd.DataFrame:
     ]
     found = _merge(found)
     for finding in found:
-        streams = pd.DataFrame(finding["connections"], columns=_KEY)
+        streams = pd.DataFrame(finding["connections"], columns=KEY)
         peer = _named(finding["peer"], incident)
         finding |= _where(incident.connections[among(incident.connections, streams)], peer)
     found += _unexplained(incident, found, groups)
@@ -174,7 +174,7 @@ def _finding(
     values, peer, client = _values(rows), str(group[0]), _plain(group[1])
     rows = rows[~rows["observation"].isin(_OTHER_MEMBERS[cause.code in _PATH_CAUSES])]
     about = rows[rows["stream"].isna() & rows["message_id"].isna()]
-    connections = incident.connections[among(incident.connections, rows.dropna(subset=_KEY))]
+    connections = incident.connections[among(incident.connections, rows.dropna(subset=KEY))]
     messages = rows["message_id"].dropna().drop_duplicates().tolist()
     case = _case(group, about, incident)
     about = about.drop_duplicates(["observation", "value"])
@@ -266,13 +266,13 @@ def _severity(
         later = set(messages) <= _delivered(incident) if messages else (reply or 500) < 500
         return "note" if later else "warn"
     failed = incident.attempts[incident.attempts["outcome"] != "delivered"]
-    if among(failed[failed["message_id"].isna()].dropna(subset=_KEY), connections).any():
+    if among(failed[failed["message_id"].isna()].dropna(subset=KEY), connections).any():
         return "error"  # a receiver names no message that it did not get in full, nor knows of another try
     if not messages and cause.code not in _PATH_CAUSES:
         return "error"  # it failed, and no log tells of another try
     if messages:
         return "warn" if set(messages) <= _delivered(incident) else "error"
-    unlogged = ~among(connections, incident.attempts.dropna(subset=_KEY))
+    unlogged = ~among(connections, incident.attempts.dropna(subset=KEY))
     return "error" if unlogged.any() and values.get("acknowledged") is False else "note"
 
 
@@ -349,7 +349,7 @@ def _unexplained(
     """Yield a finding for what failed at each peer for no one cause: attempts, else connections."""
     left = failures(incident)
     for finding in found:
-        joined = among(left, pd.DataFrame(finding["connections"], columns=_KEY))
+        joined = among(left, pd.DataFrame(finding["connections"], columns=KEY))
         uncaptured = (left["peer"] == finding["peer"]) & left["stream"].isna()
         alike = (uncaptured & left["message_id"].isin(finding["messages"])).fillna(False)
         left = left[~joined & ~alike]
@@ -358,7 +358,7 @@ def _unexplained(
     for (peer, client), rows in left.groupby(["peer", "client"], dropna=False, sort=False):
         same = told.isin(rows["source"]) & attempts["message_id"].isin(rows["message_id"])
         tried = attempts[same]
-        connections = incident.connections[among(incident.connections, rows.dropna(subset=_KEY))]
+        connections = incident.connections[among(incident.connections, rows.dropna(subset=KEY))]
         named = _named(_plain(peer), incident) if _plain(peer) else None
         if len(tried):
             finding = unexplained_attempts(named, _plain(client), tried, incident.captures)

@@ -19,11 +19,11 @@ from smtpkit import content, exim, join, mtu, octets, smtp, tables, tcp
 from smtpkit.capture import CaptureError, Reader, payload_of
 from smtpkit.capture import sniff as is_capture
 from smtpkit.files import located, open_input
+from smtpkit.tables import KEY
 
 _OCTETS = "octets.parquet"
 LOCAL = "local"  # this machine's zone
 HEAD = 65536  # bytes by which a file is known
-_KEY = ["capture", "stream"]
 _SILENT = None if tqdm is plain else False  # a bar in a terminal and in a notebook, none in a file
 _STAMP = re.compile(rb"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(?:\.\d+)?( [+-]\d{4})? ", re.MULTILINE)
 
@@ -552,9 +552,7 @@ def _wanted_connections(incident: Incident, attempts: pd.DataFrame, wanted: Want
         keep &= connections["server"].isin(attempts["peer"])
     if wanted.message:
         named = held[held["message_id"] == wanted.message]
-        keep &= among(
-            connections, pd.concat([frame[_KEY] for frame in (attempts.dropna(subset=_KEY), named)])
-        )
+        keep &= among(connections, pd.concat([frame[KEY] for frame in (attempts.dropna(subset=KEY), named)]))
     return keep.fillna(False).astype(bool)
 
 

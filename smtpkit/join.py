@@ -11,6 +11,7 @@ from collections.abc import Iterator
 import pandas as pd
 
 from smtpkit import tables
+from smtpkit.tables import KEY
 
 QUARTER = pd.Timedelta(minutes=15)
 SECOND = pd.Timedelta(seconds=1)  # what a time stamp without milliseconds leaves out
@@ -21,7 +22,6 @@ FARTHEST_ZONE = 15 * 3600  # seconds
 CLEARLY = 1.2  # times the votes of the second best
 SAMPLE = 100  # connections that show an offset
 MOST_COMPARED = 10_000  # deliveries compared with these
-_KEY = ["capture", "stream"]
 _ENDS = ["client", "server", "server_port"]
 COMMANDS = 1200  # bytes of commands before the data: EHLO, MAIL, some recipients
 FIRST_WINDOW = 10_000  # bytes that any sender sends without waiting (RFC 6928: 10 segments)
@@ -75,11 +75,11 @@ def _differences(attempts: pd.DataFrame, connections: pd.DataFrame, within: floa
     margin = pd.Timedelta(seconds=within)
     ended = attempts[attempts["outcome"] == "delivered"].dropna(subset="end")[["peer", "end"]]
     ended = ended[ended["end"].between(some["start"].min() - margin, some["end"].max() + margin)]
-    ends = some[[*_KEY, "server", "last_new_forward"]]
+    ends = some[[*KEY, "server", "last_new_forward"]]
     pairs = ended.iloc[:MOST_COMPARED].merge(ends, left_on="peer", right_on="server")
     pairs["seconds"] = (pairs["end"] - pairs["last_new_forward"]).dt.total_seconds()
     pairs = pairs[pairs["seconds"].abs() <= within]
-    return pairs[~pairs.assign(whole=pairs["seconds"].round()).duplicated([*_KEY, "whole"])]
+    return pairs[~pairs.assign(whole=pairs["seconds"].round()).duplicated([*KEY, "whole"])]
 
 
 def _votes(seconds: pd.Series) -> pd.Series:
@@ -111,7 +111,7 @@ def join(
         joined, messages = (_later(frame, SECOND / 2) for frame in (joined, messages))
     ahead = _log_ahead(joined, connections)
     connections = connections.assign(connection=_copies(connections))
-    held = transactions.dropna(subset="start").merge(connections[[*_KEY, *_ENDS, "connection"]], on=_KEY)
+    held = transactions.dropna(subset="start").merge(connections[[*KEY, *_ENDS, "connection"]], on=KEY)
     held = _on_log_clock(held, ahead, ["start"])
     captured, connections = (
         connections,
@@ -178,8 +178,8 @@ def clock_offset(attempts: pd.DataFrame, connections: pd.DataFrame) -> pd.Series
     minus the last new data of their connection. A log of whole seconds is behind by half a second on average.
     """
     delivered = attempts[attempts["outcome"] == "delivered"]
-    sure = delivered[delivered["matched_by"] != "time"].dropna(subset=_KEY)
-    pairs = (sure if len(sure) else delivered).merge(connections[[*_KEY, "last_new_forward"]], on=_KEY)
+    sure = delivered[delivered["matched_by"] != "time"].dropna(subset=KEY)
+    pairs = (sure if len(sure) else delivered).merge(connections[[*KEY, "last_new_forward"]], on=KEY)
     ahead = (pairs["end"] - pairs["last_new_forward"]).dt.total_seconds()
     return ahead.groupby(pairs["capture"]).median()
 
@@ -229,11 +229,11 @@ def _by_text(
     A text that very many transactions hold (a bare ``OK``) tells nothing.
     """
     held = held.assign(text=captured).dropna(subset="text").rename(columns={"start": "began"})
-    held = held[[*_KEY, "connection", "text", "began", *_ENDS]].rename(
+    held = held[[*KEY, "connection", "text", "began", *_ENDS]].rename(
         columns={name: f"{name}_of" for name in _ENDS}
     )
     held = held[held.groupby("text")["text"].transform("size") <= MOST_TRIES]
-    pairs = _open(attempts).drop(columns=_KEY).assign(text=logged).dropna(subset="text")
+    pairs = _open(attempts).drop(columns=KEY).assign(text=logged).dropna(subset="text")
     pairs = pairs.reset_index(names="row").merge(held, on="text")
     pairs = pairs[_same_ends(pairs) & (pairs["end"] >= pairs["began"] - SECOND)]
     yield from _one_to_one(pairs.assign(cost=pairs["end"] - pairs["began"], misfit=0))
@@ -243,16 +243,16 @@ def _by_time(
     attempts: pd.DataFrame, connections: pd.DataFrame, messages: pd.DataFrame
 ) -> Iterator[tuple[int, int, int]]:
     """Yield attempts by when they began (DT=, else the arrival before a first try) or ended."""
-    taken = attempts[_KEY].dropna().merge(connections[[*_KEY, "connection"]], on=_KEY)["connection"]
+    taken = attempts[KEY].dropna().merge(connections[[*KEY, "connection"]], on=KEY)["connection"]
     free = ~connections["connection"].isin(taken)
     columns = [*_ENDS, "start", "end", "last_new_forward"]
     ends = connections.loc[
-        free, [*_KEY, "connection", *columns, "bytes_sent_forward", "bytes_acknowledged_forward"]
+        free, [*KEY, "connection", *columns, "bytes_sent_forward", "bytes_acknowledged_forward"]
     ]
-    left = _open(attempts).drop(columns=_KEY).reset_index(names="row")
+    left = _open(attempts).drop(columns=KEY).reset_index(names="row")
     left = left.merge(messages[["message_id", "arrival"]], on="message_id", how="left")
     left["first"] = ~attempts.duplicated(["message_id", "peer"])[left["row"]].to_numpy()
-    pairs = pd.concat([_near(left, ends, *times) for times in _TIMES]).drop_duplicates(["row", *_KEY])
+    pairs = pd.concat([_near(left, ends, *times) for times in _TIMES]).drop_duplicates(["row", *KEY])
     pairs = pairs[_same_ends(pairs) & (pairs["start_of"] <= pairs["end"] + SECOND)]
     pairs = pairs.assign(cost=_distance(pairs), misfit=_misfit(pairs))
     yield from _one_to_one(pairs[pairs["misfit"] < 3].dropna(subset="cost"))
@@ -267,7 +267,7 @@ def _near(
     """
     spans = ends.assign(span=ends[theirs].dt.floor(within)).rename(columns=lambda name: f"{name}_of")
     spans = pd.concat([spans.assign(span=spans["span_of"] + step * within) for step in (-1, 0, 1)])
-    spans = spans.rename(columns={f"{name}_of": name for name in (*_KEY, "connection")})
+    spans = spans.rename(columns={f"{name}_of": name for name in (*KEY, "connection")})
     known = left.assign(span=left[ours].dt.floor(within)).dropna(subset="span")
     return pd.concat(
         known[known["peer"].notna() == (end == "server")].merge(
@@ -322,7 +322,7 @@ def _one_to_one(pairs: pd.DataFrame) -> Iterator[tuple[int, int, int]]:
     rows: set[int] = set()
     taken: set[int] = set()
     pairs = pairs.assign(failed=pairs["outcome"] != "delivered").sort_values(["failed", "misfit", "cost"])
-    columns = (pairs[name].tolist() for name in ("row", *_KEY, "connection"))
+    columns = (pairs[name].tolist() for name in ("row", *KEY, "connection"))
     for row, capture, stream, connection in zip(*columns, strict=True):
         if row not in rows and connection not in taken:
             rows.add(row)
@@ -335,19 +335,19 @@ def _move_to_own_end(attempts: pd.DataFrame, connections: pd.DataFrame, outgoing
 
     The answer to the SYN takes longest at the client. What was lost on the way is only seen at the sender.
     """
-    copies = connections.dropna(subset="syn_rtt").sort_values("syn_rtt").groupby("connection")[_KEY]
-    numbers = attempts[_KEY].merge(connections[[*_KEY, "connection"]], on=_KEY, how="left")["connection"]
+    copies = connections.dropna(subset="syn_rtt").sort_values("syn_rtt").groupby("connection")[KEY]
+    numbers = attempts[KEY].merge(connections[[*KEY, "connection"]], on=KEY, how="left")["connection"]
     numbers = numbers.set_axis(attempts.index)
     for rows, nearest in ((outgoing, copies.last()), (~outgoing, copies.first())):
         moved = numbers[rows & numbers.isin(nearest.index)]
-        attempts.loc[moved.index, _KEY] = nearest.loc[moved].to_numpy()
+        attempts.loc[moved.index, KEY] = nearest.loc[moved].to_numpy()
 
 
 def _complete(attempts: pd.DataFrame, connections: pd.DataFrame) -> pd.DataFrame:
     """Fill in from the connection what the log does not say."""
     columns = ["client", "client_port", "server", "server_port", "bytes_acknowledged_forward"]
-    known = connections[[*_KEY, *columns]].rename(columns=lambda name: name if name in _KEY else f"{name}_of")
-    found = attempts[_KEY].merge(known, on=_KEY, how="left").set_index(attempts.index)
+    known = connections[[*KEY, *columns]].rename(columns=lambda name: name if name in KEY else f"{name}_of")
+    found = attempts[KEY].merge(known, on=KEY, how="left").set_index(attempts.index)
     names = zip(("client", "client_port", "peer", "peer_port", "bytes_acknowledged"), columns, strict=True)
     unlogged = {end: attempts[end].isna() for end in ("client", "peer")}
     for name, column in names:

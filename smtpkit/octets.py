@@ -14,9 +14,9 @@ import pandas as pd
 from smtpkit import smtp
 from smtpkit.capture import Reader, payload_of
 from smtpkit.files import open_input
+from smtpkit.tables import KEY
 
 MOST_OCTETS = 1 << 21  # of messages that are compared
-_KEY = ["capture", "stream"]
 _LINE_END = re.compile(rb"\r?\n")
 
 
@@ -74,13 +74,13 @@ def from_captures(
     names = wanted["message_id"].fillna(
         wanted["capture"].astype("string") + "/" + wanted["stream"].astype("string")
     )
-    keys = wanted[[*_KEY, "transaction"]].itertuples(index=False, name=None)
+    keys = wanted[[*KEY, "transaction"]].itertuples(index=False, name=None)
     return {name: found[key] for name, key in zip(names, keys, strict=True) if key in found}
 
 
 def _wanted(connections: pd.DataFrame, transactions: pd.DataFrame) -> pd.DataFrame:
     """Choose the transactions: of servers that failed some; of one that failed, what the network lost too."""
-    held = transactions[transactions["data_seen"] > 0].merge(connections[[*_KEY, "server"]], on=_KEY)
+    held = transactions[transactions["data_seen"] > 0].merge(connections[[*KEY, "server"]], on=KEY)
     passed = (held["reply_code"] // 100 == 2).fillna(False)
     sick = held.loc[~passed, "server"]
     told = held["data_size"].notna() | (held["bytes_sent"] > held["bytes_delivered"]).fillna(False)

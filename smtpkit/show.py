@@ -24,11 +24,11 @@ from smtpkit.capture import CaptureError
 from smtpkit.excerpt import excerpt
 from smtpkit.incident import Incident, log_time
 from smtpkit.printable import endpoint, printable
+from smtpkit.tables import KEY
 
 DOCUMENT = "application/vnd.smtpkit.findings+json"  # where the verdict carries what the command line prints
 MOST_ROWS = 500  # of a table
 MOST_EMBEDDED = 1 << 19  # bytes of a capture inside the page
-_KEY = ["capture", "stream"]
 _PATH = ["capture", "client", "server"]
 
 
@@ -223,7 +223,7 @@ def _example(
     longest = own["stalls"].sort_values("duration", ascending=False)["direction"]
     wanted = pd.DataFrame({"direction": [*longest, "forward"][:1]})
     path = incident.connections.merge(own["connections"][_PATH].drop_duplicates())
-    sizes = incident.sizes.merge(path[_KEY]).merge(wanted)
+    sizes = incident.sizes.merge(path[KEY]).merge(wanted)
     path_mtu, loss_rates = (
         rows.merge(path[_PATH].drop_duplicates()).merge(wanted)
         for rows in (incident.path_mtu, incident.loss_rates)
@@ -244,7 +244,7 @@ _OF_ONE = ("packets", "connections", *_OF_A_FAULT)
 
 
 def _keys(frame: pd.DataFrame) -> list[tuple[int, int]]:
-    return list(frame[_KEY].itertuples(index=False, name=None))
+    return list(frame[KEY].itertuples(index=False, name=None))
 
 
 def _of(frame: pd.DataFrame, key: tuple[int, int]) -> pd.DataFrame:
@@ -261,8 +261,8 @@ def _threshold(parameters: list[dict[str, Any]]) -> tuple[int, int] | None:
 
 def _readable_attempts(attempts: pd.DataFrame, incident: Incident) -> pd.DataFrame:
     ends = ["client", "client_port", "server", "server_port"]
-    known = incident.connections[[*_KEY, *ends]]
-    seen = attempts.merge(known, on=_KEY, how="left", suffixes=("_logged", ""))
+    known = incident.connections[[*KEY, *ends]]
+    seen = attempts.merge(known, on=KEY, how="left", suffixes=("_logged", ""))
     for logged, name in zip(("client_logged", "client_port_logged", "peer", "peer_port"), ends, strict=True):
         seen[name] = seen[name].fillna(seen[logged])
     return pd.DataFrame(

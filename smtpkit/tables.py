@@ -19,6 +19,8 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 TIME = "datetime64[ns, UTC]"
+KEY = ["capture", "stream"]  # of a connection
+ENDS = ["client", "client_port", "server", "server_port"]  # of the same at any capture point
 SMTP_PORTS = (25, 465, 587, 2525)  # by which a server is known where neither SYN nor log tells it
 # Exim's message id, up to 4.96 and since 4.97 (Exim specification, "Message identification"). It begins with
 # the time in seconds, in base 62: with a digit until the year 2260.

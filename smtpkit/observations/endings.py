@@ -11,6 +11,7 @@ from smtpkit.incident import among
 from smtpkit.observations.groups import Group
 from smtpkit.observations.names import NAMES
 from smtpkit.observations.statement import IN_DATA, most, number, seen
+from smtpkit.tables import ENDS, KEY
 
 A_WHILE = 1.0  # s; less is a matter of round trips
 A_MOMENT = pd.Timedelta(seconds=1)
@@ -19,8 +20,6 @@ FIRST_FLIGHT = 16_000  # bytes; up to this nothing may have been acknowledged ye
 SMALL = 100  # bytes: keep-alives and bare acknowledgments
 LONGEST_LINE = 512  # octets of a command or reply, RFC 5321 4.5.3.1.4; more is message data
 
-_KEY = ["capture", "stream"]
-_ENDS = ["client", "client_port", "server", "server_port"]
 _MANNERS = {
     "unreached": ("connect", "No TCP connection came about."),
     "replied": ("reply", "The server refused with a reply of its own."),
@@ -127,7 +126,7 @@ def _replied(group: Group) -> Iterator[dict[str, Any]]:
     codes = group.attempts["smtp_code"].dropna()
     if codes.empty:
         said = group.of("dialogue")
-        codes = said[(said["reply_code"] >= 400).fillna(False)].drop_duplicates(_KEY)["reply_code"]
+        codes = said[(said["reply_code"] >= 400).fillna(False)].drop_duplicates(KEY)["reply_code"]
     if len(codes):
         named = ", ".join(map(str, sorted(set(codes.astype(int)))))
         yield seen(
@@ -182,11 +181,11 @@ def _end_acknowledged(group: Group) -> pd.Series:
     Where the snap length hides the final dot, the log says that it was sent, and the sequence numbers that
     all was acknowledged.
     """
-    known = group.transactions.set_index(_KEY)["end_acknowledged"].astype("boolean")
-    ends = group.connections.set_index(_KEY)
+    known = group.transactions.set_index(KEY)["end_acknowledged"].astype("boolean")
+    ends = group.connections.set_index(KEY)
     whole = ends["bytes_acknowledged_forward"] >= ends["bytes_sent_forward"]
-    all_sent = group.failures[group.failures["phase"] == "end of data"].dropna(subset=_KEY)
-    sent = whole.index.isin(pd.MultiIndex.from_frame(all_sent[_KEY].astype("int64")))
+    all_sent = group.failures[group.failures["phase"] == "end of data"].dropna(subset=KEY)
+    sent = whole.index.isin(pd.MultiIndex.from_frame(all_sent[KEY].astype("int64")))
     return known.reindex(whole.index).fillna(
         (whole & sent).astype("boolean").where(pd.Series(sent, whole.index))
     )
@@ -218,7 +217,7 @@ def _unanswered(group: Group) -> Iterator[dict[str, Any]]:
     )
     waited = (
         group.attempts["end"]
-        - group.attempts.merge(group.connections, on=_KEY, how="left").set_index(group.attempts.index)[
+        - group.attempts.merge(group.connections, on=KEY, how="left").set_index(group.attempts.index)[
             "last_new_forward"
         ]
     ).dt.total_seconds()
@@ -249,7 +248,7 @@ def _dead(group: Group) -> Iterator[dict[str, Any]]:
     if gone.empty:
         yield seen("forgotten", False if known.any() else pd.NA, "Packets went on passing.", group.source)
         return
-    several = 2 * len(gone.drop_duplicates(_ENDS)) > len(ends[known].drop_duplicates(_ENDS))
+    several = 2 * len(gone.drop_duplicates(ENDS)) > len(ends[known].drop_duplicates(ENDS))
     yield seen("forgotten", several, _of_dead(gone), group.source)
     moment = gone["dead_from"].fillna(gone["close_time"])
     pauses = gone["pause_start"] + pd.to_timedelta(gone["max_pause"], unit="s")

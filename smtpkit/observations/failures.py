@@ -13,9 +13,8 @@ import pandas as pd
 
 from smtpkit import tables
 from smtpkit.incident import Incident, among
+from smtpkit.tables import ENDS, KEY
 
-_KEY = ["capture", "stream"]
-_ENDS = ["client", "client_port", "server", "server_port"]
 SOON = pd.Timedelta(seconds=2)  # between the clocks of the log and of the capture
 CLOSING = 421  # service not available, closing transmission channel (RFC 5321 4.2.3)
 BYE = 221  # the reply to QUIT
@@ -58,17 +57,17 @@ def _failed(attempts: pd.DataFrame) -> pd.DataFrame:
 def _unlogged(incident: Incident) -> pd.DataFrame:
     """Return the connections of which no log tells, at any capture point."""
     ends = incident.connections
-    joined = ends[among(ends, incident.attempts.dropna(subset=_KEY))]
-    told = pd.MultiIndex.from_frame(joined[_ENDS])
-    return ends[~pd.MultiIndex.from_frame(ends[_ENDS]).isin(told)].drop_duplicates([*_ENDS, "start"])
+    joined = ends[among(ends, incident.attempts.dropna(subset=KEY))]
+    told = pd.MultiIndex.from_frame(joined[ENDS])
+    return ends[~pd.MultiIndex.from_frame(ends[ENDS]).isin(told)].drop_duplicates([*ENDS, "start"])
 
 
 def _without_second_names(failures: pd.DataFrame, incident: Incident) -> pd.DataFrame:
     """Leave out what the receiver's log tells of a delivery that the sender's log tells of as well."""
-    ends = incident.connections.set_index(_KEY)[["client", "client_port", "server", "server_port"]]
-    real = ends.reindex(pd.MultiIndex.from_frame(failures[_KEY].astype("Int64"))).reset_index(drop=True)
+    ends = incident.connections.set_index(KEY)[ENDS]
+    real = ends.reindex(pd.MultiIndex.from_frame(failures[KEY].astype("Int64"))).reset_index(drop=True)
     real["arrived"] = failures["message_id"].isin(incident.messages.dropna(subset="arrival")["message_id"])
-    twice = real.groupby(["client", "client_port", "server", "server_port"])["arrived"].transform("max")
+    twice = real.groupby(ENDS)["arrived"].transform("max")
     second = twice.fillna(False).astype(bool) & ~real["arrived"]
     return failures[~second.to_numpy()].reset_index(drop=True)
 
@@ -119,19 +118,19 @@ def _logged_manner(one: Any) -> str:
 def _endings(incident: Incident, failed: pd.DataFrame) -> dict[tuple[int, int], dict[str, Any]]:
     """Return how connections ended, by their keys: those of failed attempts and those without a delivery."""
     ends = incident.connections
-    delivered = incident.attempts[incident.attempts["outcome"] == "delivered"].dropna(subset=_KEY)
-    wanted = among(ends, failed.dropna(subset=_KEY))
+    delivered = incident.attempts[incident.attempts["outcome"] == "delivered"].dropna(subset=KEY)
+    wanted = among(ends, failed.dropna(subset=KEY))
     unlogged = ends["server_port"].isin(tables.SMTP_PORTS) & ~among(ends, delivered)
     unlogged &= ~ends["server"].isin(incident.attempts["client"].dropna())  # mail handed in at this host
     ends = ends[(wanted | unlogged) & _two_sided(ends)].merge(
-        incident.sessions, on=_KEY, how="left", suffixes=("", "_session")
+        incident.sessions, on=KEY, how="left", suffixes=("", "_session")
     )
-    ends = ends.merge(_last(incident.transactions), on=_KEY, how="left", suffixes=("", "_of"))
+    ends = ends.merge(_last(incident.transactions), on=KEY, how="left", suffixes=("", "_of"))
     for direction in ("forward", "reverse"):
-        ends = ends.merge(_stuck(incident.stalls, direction), on=_KEY, how="left")
-    tried = failed.dropna(subset=_KEY).groupby(_KEY)
+        ends = ends.merge(_stuck(incident.stalls, direction), on=KEY, how="left")
+    tried = failed.dropna(subset=KEY).groupby(KEY)
     logged = pd.DataFrame({"gave_up": tried["end"].max(), "error": tried["error"].last()})
-    ends = ends.merge(logged, left_on=_KEY, right_index=True, how="left")
+    ends = ends.merge(logged, left_on=KEY, right_index=True, how="left")
     ahead = ends["capture"].map(incident.captures.set_index("capture")["clock_offset"]).fillna(0)
     ends["gave_up"] = (ends["gave_up"] - pd.to_timedelta(ahead, unit="s")).fillna(_closed_early(ends))
     found = {(one.capture, one.stream): _ending(one) for one in _rows(ends)}
@@ -156,9 +155,9 @@ def _two_sided(connections: pd.DataFrame) -> pd.Series:
 
 def _last(transactions: pd.DataFrame) -> pd.DataFrame:
     """Return the last transaction of each connection."""
-    last = transactions.drop_duplicates(_KEY, keep="last")
+    last = transactions.drop_duplicates(KEY, keep="last")
     open_ = last["start"].notna() & last["end"].isna()
-    found = last[[*_KEY, "end_sent"]].assign(begun=last["start"])
+    found = last[[*KEY, "end_sent"]].assign(begun=last["start"])
     refused = last["reply_code"] >= 400
     return found.assign(
         phase_of_data=last["phase"], data_open=open_, answered_at=last["end"], refused=refused
@@ -168,8 +167,8 @@ def _last(transactions: pd.DataFrame) -> pd.DataFrame:
 def _stuck(stalls: pd.DataFrame, direction: str) -> pd.DataFrame:
     """Return what each connection had outstanding to the end in a direction, and the receiver's window."""
     open_ = stalls[(stalls["direction"] == direction) & (stalls["ended_by"] != "acknowledgment")]
-    last = open_.drop_duplicates(_KEY, keep="last")[[*_KEY, "outstanding", "window", "start", "missing"]]
-    return last.rename(columns=lambda name: name if name in _KEY else f"{name}_{direction}")
+    last = open_.drop_duplicates(KEY, keep="last")[[*KEY, "outstanding", "window", "start", "missing"]]
+    return last.rename(columns=lambda name: name if name in KEY else f"{name}_{direction}")
 
 
 def _ending(one: Any) -> dict[str, Any] | None:

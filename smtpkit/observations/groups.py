@@ -13,11 +13,10 @@ from smtpkit import correlation
 from smtpkit.incident import Incident, among
 from smtpkit.observations.failures import failures
 from smtpkit.observations.statement import IN_DATA
+from smtpkit.tables import ENDS, KEY
 
-_KEY = ["capture", "stream"]
-_ENDS = ["client", "client_port", "server", "server_port"]
 _GROUP = ["peer", "client", "manner", "direction"]
-_IDENTITY = ["message_id", *_KEY]
+_IDENTITY = ["message_id", *KEY]
 FEATURES = ("data_size", "longest_line", "nul_count", "first_nul", "nul_last")
 
 
@@ -48,8 +47,8 @@ class Group:
     def connections(self) -> pd.DataFrame:
         """The failed connections, at every capture point that holds them."""
         every = self.incident.connections
-        mine = every[among(every, self.failures.dropna(subset=_KEY))]
-        return every[among(every, every.merge(mine[_ENDS].drop_duplicates(), on=_ENDS)[_KEY])]
+        mine = every[among(every, self.failures.dropna(subset=KEY))]
+        return every[among(every, every.merge(mine[ENDS].drop_duplicates(), on=ENDS)[KEY])]
 
     def of(self, table: str) -> pd.DataFrame:
         """Return the rows of a per-connection table that belong to the failed connections."""
@@ -59,7 +58,7 @@ class Group:
     @cached_property
     def transactions(self) -> pd.DataFrame:
         """The last mail transaction of each failed connection."""
-        return self.of("transactions").drop_duplicates(_KEY, keep="last")
+        return self.of("transactions").drop_duplicates(KEY, keep="last")
 
     @cached_property
     def attempts(self) -> pd.DataFrame:
@@ -133,7 +132,7 @@ def deliveries(incident: Incident, peer: str) -> pd.DataFrame:
 def _unlogged(incident: Incident, connections: pd.DataFrame) -> pd.DataFrame:
     """Return transactions that were accepted, on those of the connections that no log tells of."""
     held = incident.transactions
-    here = connections[~among(connections, incident.attempts.dropna(subset=_KEY))]
+    here = connections[~among(connections, incident.attempts.dropna(subset=KEY))]
     taken = (held["reply_code"] // 100 == 2).fillna(False).astype(bool)
     return held[among(held, here) & taken]
 
@@ -167,7 +166,7 @@ def _nul_last(transactions: pd.DataFrame) -> pd.Series:
 
 def _with_features(tried: pd.DataFrame, incident: Incident) -> pd.DataFrame:
     """Add what is known of each message: from its file, from the capture, the size also from the log."""
-    ids, keys = tried["message_id"], pd.MultiIndex.from_frame(tried[_KEY].astype("Int64"))
+    ids, keys = tried["message_id"], pd.MultiIndex.from_frame(tried[KEY].astype("Int64"))
     unknown: dict[str, Any] = dict.fromkeys((*FEATURES, "end_split"), pd.NA)
     found = tried.assign(**unknown)
     from_file = incident.content["capture"].isna()
@@ -178,10 +177,10 @@ def _with_features(tried: pd.DataFrame, incident: Incident) -> pd.DataFrame:
     )
     for table, names in sources:
         named = table.dropna(subset="message_id").drop_duplicates("message_id", keep="last")
-        placed = table.dropna(subset=_KEY).drop_duplicates(_KEY, keep="last")
+        placed = table.dropna(subset=KEY).drop_duplicates(KEY, keep="last")
         for name in names:
             by_id = ids.map(named.set_index("message_id")[name])
-            by_place = pd.Series(placed.set_index(_KEY)[name].reindex(keys).to_numpy(), index=found.index)
+            by_place = pd.Series(placed.set_index(KEY)[name].reindex(keys).to_numpy(), index=found.index)
             found[name] = found[name].fillna(by_id).fillna(by_place)
     sizes = incident.messages.drop_duplicates("message_id").set_index("message_id")["size"]
     numbers = {name: pd.to_numeric(found[name]).astype("Float64") for name in FEATURES}

@@ -11,9 +11,8 @@ from smtpkit import mtu
 from smtpkit.incident import among
 from smtpkit.observations.groups import Group
 from smtpkit.observations.statement import first, frame, number, seen
+from smtpkit.tables import ENDS
 
-_KEY = ["capture", "stream"]
-_ENDS = ["client", "client_port", "server", "server_port"]
 HEAVY = 0.05  # share of lost packets from which deliveries may fail
 TIMES = 3  # losses that are no accident
 OFTEN = 1 / 3  # of the connections: an accident does not hit so many
@@ -111,10 +110,10 @@ def _windows(group: Group, here: pd.DataFrame) -> Iterator[dict[str, Any]]:
 
 def _changed_scales(here: pd.DataFrame) -> pd.DataFrame:
     """Return connections whose SYNs have another window scale at another capture point."""
-    scales = here.groupby(_ENDS)[["window_scale_client", "window_scale_server"]]
+    scales = here.groupby(ENDS)[["window_scale_client", "window_scale_server"]]
     other = scales.transform("nunique", dropna=False).max(axis="columns") > 1
-    seen_twice = here.groupby(_ENDS)["capture"].transform("nunique") > 1
-    whole = here.groupby(_ENDS)["handshake"].transform(lambda states: (states == "complete").all())
+    seen_twice = here.groupby(ENDS)["capture"].transform("nunique") > 1
+    whole = here.groupby(ENDS)["handshake"].transform(lambda states: (states == "complete").all())
     return here[other & seen_twice & whole]
 
 

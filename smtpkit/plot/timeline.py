@@ -18,9 +18,7 @@ from smtpkit.plot.canvas import (
     strokes,
     text,
 )
-
-_KEY = ["capture", "stream"]
-_ENDS = ["client", "client_port", "server", "server_port"]
+from smtpkit.tables import ENDS, KEY
 
 
 def timeline(
@@ -45,7 +43,7 @@ def timeline(
     """
     ax = axes(ax)
     offsets = captures.set_index("capture")["clock_offset"]
-    seen = connections[[*_KEY, *_ENDS, "start", "end"]].merge(stalls[_KEY].drop_duplicates(), "left")
+    seen = connections[[*KEY, *ENDS, "start", "end"]].merge(stalls[KEY].drop_duplicates(), "left")
     rows = _rows(_moved(seen, offsets), attempts)
     if rows.empty:
         return nothing(ax, "Neither a log nor a capture tells when a delivery was tried.")
@@ -64,14 +62,14 @@ def _moved(frame: pd.DataFrame, offsets: pd.Series) -> pd.DataFrame:
 
 def _rows(connections: pd.DataFrame, attempts: pd.DataFrame) -> pd.DataFrame:
     """Return connections with their attempts, each with the number of its row in the picture."""
-    logged = attempts[[*_KEY, "peer", "outcome", "end"]].rename(columns={"end": "logged"})
-    every = connections.merge(logged.dropna(subset=_KEY), on=_KEY, how="left")
+    logged = attempts[[*KEY, "peer", "outcome", "end"]].rename(columns={"end": "logged"})
+    every = connections.merge(logged.dropna(subset=KEY), on=KEY, how="left")
     every = pd.concat([every, logged[logged["stream"].isna()]], ignore_index=True)
     every["peer"] = every["server"].fillna(every["peer"]).fillna("this host")
     failures = every["outcome"].isin(["deferred", "failed"]).groupby(every["peer"]).transform("sum")
     every["first"] = every["start"].fillna(every["logged"])
     every = every.assign(failures=-failures).sort_values(["failures", "peer", "first"], kind="stable")
-    number = every.groupby(_ENDS, dropna=False, sort=False).ngroup()
+    number = every.groupby(ENDS, dropna=False, sort=False).ngroup()
     number = number.mask(every["start"].isna(), -1 - every.index.to_series())
     return every.assign(row=pd.factorize(number)[0])
 
@@ -85,7 +83,7 @@ def _draw_connections(ax: Axes, rows: pd.DataFrame, stalls: pd.DataFrame) -> Non
         linewidth=1,
         label="connection, as captured",
     )
-    silent = stalls[[*_KEY, "start", "end"]].merge(rows[[*_KEY, "row"]].drop_duplicates(), on=_KEY)
+    silent = stalls[[*KEY, "start", "end"]].merge(rows[[*KEY, "row"]].drop_duplicates(), on=KEY)
     begin, end = (_x(silent["start"]), silent["row"]), (_x(silent["end"]), silent["row"])
     strokes(ax, begin, end, VERMILLION, linewidth=4, alpha=0.6, label="it stalled")
 

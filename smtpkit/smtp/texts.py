@@ -9,10 +9,9 @@ import pandas as pd
 
 from smtpkit.smtp.stream import Half, Piece, Place
 from smtpkit.smtp.streams import Segment, segments
+from smtpkit.tables import KEY
 from smtpkit.tcp.following import SYN
 from smtpkit.tcp.tracking import client_of
-
-_KEY = ["capture", "stream"]
 
 
 def texts(
@@ -34,7 +33,7 @@ def texts(
         BDAT (RFC 3030) the commands between the chunks are in it.
     """
     known = transactions.dropna(subset=["data_seq", "data_seen"])
-    wanted: dict[Any, _Texts] = {key: _Texts(rows) for key, rows in known.groupby(_KEY)}
+    wanted: dict[Any, _Texts] = {key: _Texts(rows) for key, rows in known.groupby(KEY)}
     for packets, payload in batches:
         for key, segment in segments(packets, payload):
             if key in wanted:

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from smtpkit import forms, tables
+from smtpkit.tables import KEY
 from smtpkit.tcp import following
 from smtpkit.tcp.following import ABSENT, FLAG_ACK, SYN
 from smtpkit.tcp.fragments import segment_lengths
@@ -20,7 +21,6 @@ from smtpkit.tcp.fragments import segment_lengths
 INTERPRETED_PACKETS = 30_000  # so many are followed before numba is worth its loading, or even its compiling
 BATCH = 1 << 16  # packets followed at a time, unless a connection has more: their table stays in the cache
 MOST_THREADS = min(os.cpu_count() or 1, 8)  # each has a table of its own
-KEY = ["capture", "stream"]
 _NEEDED = ["stream", "src_port", "dst_port", "seq", "ack", "flags", "window", "tcp_len"]
 # What `following` takes as it is: of packets that tell anything all of the first are there.
 _PRESENT = {
