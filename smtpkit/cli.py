@@ -8,10 +8,13 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from ipaddress import ip_address
+from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 from rich.console import Console
 
 import smtpkit
@@ -22,6 +25,7 @@ from smtpkit.excerpt import excerpt
 from smtpkit.files import STANDARD_INPUT
 from smtpkit.incident import Incident, InputError, check, save, to_tables
 from smtpkit.printable import printable
+from smtpkit.spool import Spool
 
 FILTERS = ("timezone", "peer", "host", "message", "since", "until")
 SUFFIXES = {".pcap", ".pcapng", ".cap", ".log", ".gz", ".bz2", ".xz", ".zst", ".eml"}
@@ -178,19 +182,32 @@ def _diagnose(asked: argparse.Namespace) -> int:
 
 
 def _tables(asked: argparse.Namespace) -> int:
-    incident, inputs = _load(asked, mapped=True)
     asked.output.mkdir(parents=True, exist_ok=True)
-    found = smtpkit.diagnose(incident)
-    for name, frame in _frames(incident, found):
-        path = asked.output / f"{name}.{asked.format}"
-        if asked.format == "parquet":
-            frame.to_parquet(path)
-        else:
-            _harmless(frame).to_csv(path, index=False)
+    with TemporaryDirectory(dir=asked.output) as folder:
+        # What is redacted is redacted as a whole: what has no room is left out, and said to be.
+        spool = None if asked.redact else Spool(Path(folder))
+        incident, inputs = _load(asked, mapped=True, spool=spool)
+        found = smtpkit.diagnose(incident)
+        for name, frame in _frames(incident, found):
+            pieces = spool.pieces(name) if spool else iter(())
+            _write(chain([frame], pieces), asked.output / f"{name}.{asked.format}")
     if not asked.redact:
         _excerpts(incident, found, asked.output)
     print(f"Tables: {printable(asked.output)}")
     return _status(inputs, asked.inputs)
+
+
+def _write(pieces: Iterator[Any], path: Path) -> None:
+    """Write a table piece by piece."""
+    if path.suffix == ".csv":
+        for number, frame in enumerate(pieces):
+            _harmless(frame).to_csv(path, index=False, mode="a" if number else "w", header=not number)
+        return
+    first = pa.Table.from_pandas(next(pieces), preserve_index=False)
+    with pq.ParquetWriter(path, first.schema) as file:
+        file.write_table(first)
+        for frame in pieces:
+            file.write_table(pa.Table.from_pandas(frame, schema=first.schema, preserve_index=False))
 
 
 def _excerpts(incident: Incident, found: Any, folder: Path) -> None:
@@ -244,11 +261,13 @@ def _redact(asked: argparse.Namespace) -> int:
     return 0
 
 
-def _load(asked: argparse.Namespace, *, mapped: bool = False) -> tuple[Incident, list[dict[str, Any]]]:
+def _load(
+    asked: argparse.Namespace, *, mapped: bool = False, spool: Spool | None = None
+) -> tuple[Incident, list[dict[str, Any]]]:
     """Return the incident, redacted if asked for, and its inputs under their own names."""
     kept = {str(address) for address in _kept(asked)}
     key = redact.read_key(asked.key) if asked.redact else b""
-    incident = smtpkit.load(*asked.inputs, **_filters(asked))
+    incident = smtpkit.load(*asked.inputs, **_filters(asked), spool=spool)
     inputs = findings.inputs(incident)
     return redact.redact(incident, key, keep=kept, mapped=mapped) if asked.redact else incident, inputs
 

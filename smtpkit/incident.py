@@ -7,6 +7,7 @@ import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
+from functools import partial
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,11 +16,13 @@ import pandas as pd
 from tqdm.asyncio import tqdm as plain
 from tqdm.auto import tqdm
 
-from smtpkit import content, exim, join, mtu, octets, smtp, tables, tcp
-from smtpkit.capture import CaptureError, Reader, payload_of
+from smtpkit import content, exim, join, logs, mtu, octets, reading, tables, tcp
+from smtpkit.capture import CaptureError
 from smtpkit.capture import sniff as is_capture
 from smtpkit.files import located, open_input
-from smtpkit.tables import KEY
+from smtpkit.spool import Spool
+from smtpkit.tables import KEY, among
+from smtpkit.traffic import OfInterest, Traffic, nothing, whole
 
 _OCTETS = "octets.parquet"
 LOCAL = "local"  # this machine's zone
@@ -78,6 +81,9 @@ class Wanted(NamedTuple):
     until: pd.Timestamp | None = None
 
 
+ALL = Wanted()
+
+
 def load(
     *inputs: str | os.PathLike[str],
     timezone: str | None = None,
@@ -86,6 +92,7 @@ def load(
     message: str | None = None,
     since: str | None = None,
     until: str | None = None,
+    spool: Spool | None = None,
 ) -> Incident:
     """Read captures, Exim logs and message files, and join them.
 
@@ -101,11 +108,15 @@ def load(
         Keep only this server's (or client's) address, this host name of the log, this message id.
     since, until
         Keep only connections and attempts that touch this span; ISO 8601, UTC if without zone.
+    spool
+        Takes the packets, dialogue and log lines that there is no room for.
 
     Returns
     -------
     Incident
-        An input that cannot be used is in `inputs` with its `error`, what was left out in `skipped`.
+        An input that cannot be used is in `inputs` with its `error`, what was left out in `skipped`: where
+        there are more than `reading.MOST_PACKETS` packets or `logs.LARGE` bytes of logs, those stay on which
+        something went wrong. The other tables are whole.
 
     Raises
     ------
@@ -119,9 +130,12 @@ def load(
     if cached:
         return _narrow(_from_tables(cached[0]), wanted)
     files = _once([_identify(*found) for found in _expand(inputs)])
-    captured = _read_captures([file for file in files if file["kind"] == "capture"])
-    log, zone = _read_logs([file for file in files if file["kind"] == "log"], timezone, captured)
-    messages = _read_content([file for file in files if file["kind"] == "message"])
+    of_kind = {
+        kind: [file for file in files if file["kind"] == kind] for kind in ("capture", "log", "message")
+    }
+    captured = _read_captures(of_kind["capture"], _of_interest(wanted, of_kind["log"]), spool)
+    log, zone = _read_logs(of_kind["log"], timezone, captured, wanted, spool)
+    messages = _read_content(of_kind["message"])
     return _narrow(_assemble(files, captured, log, messages, zone), wanted)
 
 
@@ -193,67 +207,42 @@ class Captured(NamedTuple):
     """What the captures hold."""
 
     captures: pd.DataFrame
-    packets: pd.DataFrame
-    connections: pd.DataFrame
-    heard: smtp.Heard
+    traffic: Traffic
     skipped: pd.DataFrame
     paths: list[list[str]]  # of each capture, by its number
 
 
-def _read_captures(files: list[dict[str, Any]]) -> Captured:
-    captures: list[pd.DataFrame] = []
-    packets, heard, skipped, paths = [], [], [], []
-    for rotation in _rotations(files):
-        parts = [rotation]
-        pieces = [_read_capture(rotation, len(captures))]
-        if _overlap(pieces[0][1]):
-            parts = [[file] for file in rotation]
-            pieces = [_read_capture(part, len(captures) + n) for n, part in enumerate(parts)]
-        paths += [[file["path"] for file in part] for part in parts]
-        for capture, batches, said, left_out in pieces:
-            captures.append(capture)
-            packets += batches
-            heard.append(said)
-            skipped.append(left_out)
-    analysed = tcp.analysis(tables.concat(packets, "packets"))
+def _read_captures(
+    files: list[dict[str, Any]], of_interest: OfInterest | None = None, spool: Spool | None = None
+) -> Captured:
+    rotations = [[file["path"] for file in rotation] for rotation in _rotations(files)]
+    readings = reading.read(rotations, of_interest=of_interest, spool=spool)
+    for one in readings:
+        _note_errors([file for file in files if file["path"] in one.paths], one)
+    traffic = [one.traffic for one in readings] or [nothing()]
+    found = whole(traffic, [file["path"] for file in files])
+    rows = found.counts.groupby("file")["rows"].sum()
     for file in files:
-        file["rows"] = int((analysed["file"] == file["path"]).sum())
+        file["rows"] = int(rows.get(file["path"], 0))
     return Captured(
-        tables.concat(captures, "captures"),
-        analysed,
-        tcp.connections(analysed),
-        _together(heard),
-        tables.concat(skipped, "skipped"),
-        paths,
+        tables.concat([one.captures for one in readings], "captures"),
+        found,
+        tables.concat(
+            [_with_left_out(one.skipped, one.paths, one.left_out, spool) for one in readings], "skipped"
+        ),
+        [list(one.paths) for one in readings],
     )
 
 
-def _together(heard: list[smtp.Heard]) -> smtp.Heard:
-    return smtp.Heard(
-        *(tables.concat([getattr(one, name) for one in heard], name) for name in smtp.Heard._fields)
-    )
-
-
-def _read_capture(
-    rotation: list[dict[str, Any]], number: int
-) -> tuple[pd.DataFrame, list[pd.DataFrame], smtp.Heard, pd.DataFrame]:
-    """Return the row of `captures`, batches of packets, what was said in them, and what was skipped."""
-    packets, streams = [], smtp.Streams()
-    reader = Reader(*(file["path"] for file in rotation), capture=number)
-    try:
-        for batch, payload in tqdm(reader, desc="capture", unit=" batches", disable=_SILENT, leave=False):
-            packets.append(batch)
-            streams.feed(batch, payload_of(batch, payload))
-        if (reader.captures["packets"] == 0).all():
-            raise CaptureError(f"{rotation[0]['path']}: holds no packets; take the capture again")
-    except CaptureError as error:
-        for file in rotation:
-            file |= {"kind": "other", "error": str(error)}
-    unread = dict(reader.skipped.loc[reader.skipped["reason"] == "no capture", ["file", "where"]].to_numpy())
-    for file in rotation:
-        if file["path"] in unread:
-            file |= {"kind": "other", "error": unread[file["path"]]}
-    return reader.captures, packets, streams.close(), reader.skipped
+def _note_errors(files: list[dict[str, Any]], found: reading.Reading) -> None:
+    """Mark the files that are no captures, or hold nothing."""
+    error = found.error
+    if error is None and (found.captures["packets"] == 0).all():
+        error = f"{files[0]['path']}: holds no packets; take the capture again"
+    unread = found.skipped.loc[found.skipped["reason"] == "no capture", ["file", "where"]]
+    for file in files:
+        if why := dict(unread.to_numpy()).get(file["path"], error):
+            file |= {"kind": "other", "error": why}
 
 
 def _rotations(files: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
@@ -265,37 +254,33 @@ def _rotations(files: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
     return list(groups.values())
 
 
-def _overlap(packets: list[pd.DataFrame]) -> bool:
-    """Say whether files go over the same time: they are capture points of their own, and no rotation."""
-    spans = [batch.groupby("file", observed=True)["time"].agg(["min", "max"]) for batch in packets]
-    if not spans:
-        return False
-    span = pd.concat(spans).groupby(level=0).agg({"min": "min", "max": "max"}).sort_values("min")
-    return bool((span["min"].iloc[1:].to_numpy() < span["max"].iloc[:-1].to_numpy()).any())
-
-
 # --- logs and messages ----------------------------------------------------------------------------------
 
 
 def _read_logs(
-    files: list[dict[str, Any]], timezone: str | None, captured: Captured
+    files: list[dict[str, Any]],
+    timezone: str | None,
+    captured: Captured,
+    wanted: Wanted = ALL,
+    spool: Spool | None = None,
 ) -> tuple[exim.Log, tuple[str | None, str]]:
     """Read the logs in the zone given, else in the one that joins best, else in this machine's."""
+    of_interest = None if wanted == ALL else partial(_matching, wanted=wanted)
     try:
         paths = [file["path"] for file in files]
         zone = _choose_zone(paths, timezone, captured)
-        log = exim.read_log(*paths, timezone=zone[0])
+        found = logs.read(paths, zone[0], of_interest=of_interest, spool=spool)
     except exim.LogError:
-        return _read_logs([file for file in files if _is_log(file)], timezone, captured)
+        return _read_logs([file for file in files if _is_log(file)], timezone, captured, wanted, spool)
     for file in files:
-        file["rows"] = int((log.log_lines["file"] == file["path"]).sum())
-    return log, zone
+        file["rows"] = int(found.rows.get(file["path"], 0))
+    return found.log._replace(skipped=_with_left_out(found.log.skipped, paths, found.left_out, spool)), zone
 
 
 def _is_log(file: dict[str, Any]) -> bool:
     """Read one log alone, to find the one that cannot be read; keep the reason."""
     try:
-        exim.read_log(file["path"])
+        logs.read([file["path"]])
     except exim.LogError as error:
         file |= {"kind": "other", "error": str(error)}
     return file["kind"] == "log"
@@ -308,10 +293,10 @@ def _choose_zone(paths: list[str], timezone: str | None, captured: Captured) -> 
         return "UTC", "there is no log"
     if all(map(_zoned, paths)):
         return "UTC", "the log's stamps have their zone"
-    if captured.packets.empty:
+    if captured.traffic.counts.empty:
         return None, "this machine's zone, for want of a better one"
-    as_utc = exim.read_log(*paths, timezone="UTC")
-    ahead = join.zone_offset(as_utc.attempts, captured.connections, captured.heard.transactions)
+    as_utc = logs.read(paths, "UTC").log
+    ahead = join.zone_offset(as_utc.attempts, captured.traffic.connections, captured.traffic.transactions)
     if ahead is None:
         return None, "this machine's zone: no offset joins log and capture clearly"
     minutes = round(ahead.total_seconds() / 60)
@@ -351,36 +336,36 @@ def _assemble(
     messages: pd.DataFrame,
     zone: tuple[str | None, str],
 ) -> Incident:
-    connections = captured.connections
-    attempts = join.join(log.attempts, connections, captured.heard.transactions, log.messages)
-    stalls, sizes = tcp.stalls(captured.packets, captured.captures), mtu.sizes(captured.packets)
+    traffic = captured.traffic
+    connections = traffic.connections
+    attempts = join.join(log.attempts, connections, traffic.transactions, log.messages)
     captures = captured.captures.set_index("capture", drop=False)
     captures["clock_offset"] = join.clock_offset(attempts, connections).reindex(captures.index)
-    for name, flag in (("acked_unseen", "ack_lost_segment"), ("captured_twice", "captured_twice")):
-        captures[name] = captured.packets.groupby("capture")[flag].sum().reindex(captures.index, fill_value=0)
+    counts = traffic.counts.groupby("capture")[["acked_unseen", "captured_twice", "icmp", "icmpv6"]].sum()
+    captures = captures.assign(**counts.reindex(captures.index, fill_value=0))
     for number, one in connections.groupby("capture"):
         captures.loc[number, ["vantage", "vantage_reason"]] = tcp.vantage(one)
     return Incident(
         captures=tables.conform(captures.reset_index(drop=True), "captures"),
-        packets=captured.packets,
+        packets=traffic.packets,
         connections=connections,
-        stalls=stalls,
-        sizes=sizes,
-        path_mtu=mtu.path_mtu(sizes, connections, stalls, captures),
-        loss_rates=mtu.loss_rates(sizes, connections),
-        sessions=captured.heard.sessions,
-        transactions=captured.heard.transactions,
-        dialogue=captured.heard.dialogue,
+        stalls=traffic.stalls,
+        sizes=traffic.sizes,
+        path_mtu=mtu.path_mtu(traffic.sizes, connections, traffic.stalls, captures),
+        loss_rates=mtu.loss_rates(traffic.sizes, connections),
+        sessions=traffic.sessions,
+        transactions=traffic.transactions,
+        dialogue=traffic.dialogue,
         log_lines=log.log_lines,
         messages=log.messages,
         attempts=attempts,
-        content=tables.concat([messages, captured.heard.content], "content"),
+        content=tables.concat([messages, traffic.content], "content"),
         inputs=tables.from_rows(files, "inputs"),
         skipped=tables.concat([captured.skipped, log.skipped], "skipped"),
         timezone=zone[0] or LOCAL,
         timezone_reason=zone[1],
         octets=octets.from_files(attempts, messages)
-        or octets.from_captures(captured.paths, connections, captured.heard.transactions),
+        or octets.from_captures(captured.paths, connections, traffic.transactions),
     )
 
 
@@ -492,9 +477,51 @@ def _time(text: str | None, name: str) -> pd.Timestamp | None:
     return time.tz_localize("UTC") if time.tz is None else time.tz_convert("UTC")
 
 
+def _of_interest(wanted: Wanted, files: list[dict[str, Any]]) -> OfInterest | None:
+    """Return the filters as they act while captures are read: all that `_narrow` may keep passes."""
+    if wanted == ALL:
+        return None
+    named = wanted._replace(peer=None, since=None, until=None)
+    if named == ALL:
+        return partial(_may_be_wanted, wanted, None)
+    try:
+        attempts = logs.read([file["path"] for file in files], "UTC").log.attempts
+    except exim.LogError:
+        return partial(_may_be_wanted, wanted, None)
+    ends = attempts.loc[_matching(attempts, named), ["client", "peer"]]
+    known = ends.notna().any(axis="columns").all()
+    return partial(_may_be_wanted, wanted, {*ends["client"], *ends["peer"]} if known else None)
+
+
+def _may_be_wanted(
+    wanted: Wanted, ends: set[str] | None, connections: pd.DataFrame, transactions: pd.DataFrame
+) -> pd.DataFrame:
+    """Return the connections that a filter may want; `ends` are addresses of the host or message wanted."""
+    keep = _within(connections["start"], connections["end"], wanted)
+    if wanted.peer:
+        keep &= (connections["server"] == wanted.peer) | (connections["client"] == wanted.peer)
+    if ends is not None:
+        named = transactions[transactions["message_id"] == wanted.message]
+        keep &= (
+            connections["server"].isin(ends) | connections["client"].isin(ends) | among(connections, named)
+        )
+    return connections[keep.fillna(False).astype(bool)]
+
+
+def _with_left_out(
+    skipped: pd.DataFrame, paths: Iterable[str], count: int, spool: Spool | None
+) -> pd.DataFrame:
+    """Add the rows that there was no room for, unless they are elsewhere."""
+    if not count or spool:
+        return skipped
+    reason = "not kept, for want of room: no fault was seen there; filters leave more room"
+    row = {"file": ", ".join(paths), "reason": reason, "count": count}
+    return tables.concat([skipped, tables.from_rows([row], "skipped")], "skipped")
+
+
 def _narrow(incident: Incident, wanted: Wanted) -> Incident:
     """Keep the attempts and whole connections that the filters want."""
-    if wanted == Wanted():
+    if wanted == ALL:
         return incident
     attempts = incident.attempts[_matching(incident.attempts, wanted)]
     connections = incident.connections[_wanted_connections(incident, attempts, wanted)]
@@ -558,10 +585,3 @@ def _wanted_connections(incident: Incident, attempts: pd.DataFrame, wanted: Want
 
 def _of_connections(frame: pd.DataFrame, connections: pd.DataFrame) -> pd.DataFrame:
     return frame[among(frame, connections)]
-
-
-def among(frame: pd.DataFrame, keys: pd.DataFrame) -> pd.Series:
-    """Mark the rows of `frame` whose connection (capture and stream) is one of those in `keys`."""
-    number = frame["capture"].astype("Int64") * 2**32 + frame["stream"].astype("Int64")
-    known = (keys["capture"].astype("Int64") * 2**32 + keys["stream"].astype("Int64")).dropna()
-    return number.isin(known).astype(bool)

@@ -80,8 +80,11 @@ def scope(incident: Incident) -> Shown:
     times = pd.concat([incident.packets["time"], incident.log_lines["time"]]).dropna()
     if times.empty:
         return Shown(_part("sentence", "Neither packets nor log lines were read."))
-    counts = f"{len(incident.packets):,} packets in {len(incident.connections):,} connections"
-    counts += f", and {len(incident.log_lines):,} log lines about {len(incident.messages):,} messages"
+    packets, lines = (
+        incident.inputs.loc[incident.inputs["kind"] == k, "rows"].sum() for k in ("capture", "log")
+    )
+    counts = f"{packets:,} packets in {len(incident.connections):,} connections"
+    counts += f", and {lines:,} log lines about {len(incident.messages):,} messages"
     span = " to ".join(f"{time:%Y-%m-%d %H:%M:%S}" for time in (times.min(), times.max()))
     labels = " For strangers, names and addresses are replaced by labels." if incident.redacted else ""
     return Shown(_part("sentence", f"From {span} UTC: {counts}.{labels}"))

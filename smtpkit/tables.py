@@ -151,6 +151,8 @@ TABLES: dict[str, tuple[Column, ...]] = {
         Column("acked_unseen", "Int64", "packets that acknowledge what the capture lacks: it lost packets"),
         Column("captured_twice", "Int64", "TCP packets that are in it once more"),
         Column("packets", "Int64", "packets in the files, of whatever kind"),
+        Column("icmp", "Int64", "ICMP messages among them"),
+        Column("icmpv6", "Int64", "ICMPv6 messages among them"),
         Column("first", TIME, "time of the first packet"),
         Column("last", TIME, "time of the last packet"),
         Column("steps_back", "Int64", "packets whose time is before that of the packet before them"),
@@ -946,6 +948,13 @@ def concat(frames: Iterable[pd.DataFrame], table: str) -> pd.DataFrame:
     if not pieces:
         return empty(table)
     return conform(pd.concat(pieces, ignore_index=True), table)
+
+
+def among(frame: pd.DataFrame, keys: pd.DataFrame) -> pd.Series:
+    """Mark the rows of `frame` whose connection (capture and stream) is one of those in `keys`."""
+    number = frame["capture"].astype("Int64") * 2**32 + frame["stream"].astype("Int64")
+    known = (keys["capture"].astype("Int64") * 2**32 + keys["stream"].astype("Int64")).dropna()
+    return number.isin(known).astype(bool)
 
 
 def describe(table: str) -> pd.DataFrame:

@@ -11,7 +11,7 @@ from conftest import ROOT
 
 PACKAGE = ROOT / "smtpkit"
 
-GROUND = {"tables", "addresses", "files", "forms", "hashing", "measure", "phrases", "printable"}
+GROUND = {"tables", "addresses", "files", "forms", "hashing", "measure", "phrases", "printable", "spool"}
 READERS = {"capture", "exim", "content"}
 ANALYSES = {"tcp", "smtp", "mtu"}
 # What each module may import of the others: rows above its own, never a group beside it.
@@ -25,7 +25,10 @@ MAY_IMPORT = {
     "plot": GROUND,
     "join": GROUND,
     "octets": GROUND | READERS | ANALYSES,
-    "incident": GROUND | READERS | ANALYSES | {"join", "octets"},
+    "traffic": GROUND | ANALYSES,
+    "reading": GROUND | READERS | ANALYSES | {"traffic"},
+    "logs": GROUND | {"exim"},
+    "incident": GROUND | READERS | ANALYSES | {"join", "octets", "traffic", "reading", "logs"},
     "redact": GROUND | {"incident"},
     "correlation": GROUND,
     "observations": GROUND | ANALYSES | {"incident", "correlation"},

@@ -116,7 +116,8 @@ def test_log_alone_tells_no_cause(sample):
 
 def test_without_icmp_in_the_capture_its_absence_says_nothing(sample, incident):
     packets = incident.packets[incident.packets["ip_protocol"] == 6]
-    found = smtpkit.diagnose(Incident(**vars(incident) | {"packets": packets})).iloc[0]
+    seen = {"packets": packets, "captures": incident.captures.assign(icmp=0)}
+    found = smtpkit.diagnose(Incident(**vars(incident) | seen)).iloc[0]
     assert found["cause"] == "pmtu_black_hole"
     assert any("ICMP too-big" in sentence for sentence in found["not_observable"])
     assert not any("came back" in said["sentence"] for said in found["evidence"])

@@ -1,4 +1,4 @@
-"""What a reader knows across packets: addresses, connections, first fragments."""
+"""What a reader knows across packets and files: addresses, connections, first fragments."""
 
 from __future__ import annotations
 
@@ -40,6 +40,16 @@ class Known:
         if grown:
             form.rehash(memory)
         return memory
+
+    def only(self, streams: np.ndarray) -> Known:
+        """Return what is known of these connections, to go on from here with their packets."""
+        known, hosts = Known(), int(self._counters[decoder.HOSTS])
+        connections = self._connections[: int(self._counters[decoder.CONNECTIONS])]
+        connections = connections[np.isin(connections[:, decoder.NUMBER], streams)]
+        known.names, known._counters = self.names[:hosts], self._counters.copy()
+        known._hosts, known._connections = self._hosts[:hosts].copy(), connections
+        known._counters[decoder.CONNECTIONS] = len(connections)
+        return known
 
     def name_hosts(self) -> None:
         """Spell out the addresses that are new."""

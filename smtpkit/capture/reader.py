@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
+from copy import deepcopy
 from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 
 from smtpkit import forms, tables
-from smtpkit.capture import columns, decoder, names
+from smtpkit.capture import columns, decoder
+from smtpkit.capture.account import Account
 from smtpkit.capture.containers import Batch, CaptureError, CaptureFile
 from smtpkit.capture.inner import inner_ip
 from smtpkit.capture.known import Fragments, Known
@@ -18,7 +20,6 @@ from smtpkit.files import located
 
 INTERPRETED_FRAMES = 30_000  # so many are read before numba is worth its loading, or even its compiling
 LARGE = 32 << 20  # bytes of files that are not worth being begun interpreted
-UNLIMITED = 65535  # snap length from which on packets count as whole
 
 
 def read_capture(*paths: str | os.PathLike[str]) -> pd.DataFrame:
@@ -63,6 +64,23 @@ def payload_of(packets: pd.DataFrame, payload: memoryview) -> list[bytes]:
     return [bytes(payload[a : a + n]) for a, n in zip(start.tolist(), size.tolist(), strict=True)]
 
 
+class Knowledge:
+    """What a reader takes from one file of a rotation to the next; it can be pickled."""
+
+    def __init__(self) -> None:
+        self.known, self.fragments, self.account = Known(), Fragments(), Account()
+
+    def copy(self) -> Knowledge:
+        """Return one that goes on by itself."""
+        return deepcopy(self)
+
+    def only(self, streams: np.ndarray) -> Knowledge:
+        """Return a copy with what a file needs whose packets are of these connections."""
+        knowledge = Knowledge()
+        knowledge.known, knowledge.fragments = self.known.only(streams), deepcopy(self.fragments)
+        return knowledge
+
+
 class Reader:
     """Reads one capture in batches.
 
@@ -76,6 +94,8 @@ class Reader:
         Capture files as for `read_capture`; several are one rotation and are read in order of time.
     capture
         Number of this capture point, for the column of that name.
+    knowledge
+        What was learnt from the files before these, to go on from.
 
     Attributes
     ----------
@@ -85,9 +105,11 @@ class Reader:
         Table `skipped`: packets of the files that are no rows of `packets`, and damage, with the first place.
     """
 
-    def __init__(self, *paths: str | os.PathLike[str], capture: int = 0) -> None:
+    def __init__(
+        self, *paths: str | os.PathLike[str], capture: int = 0, knowledge: Knowledge | None = None
+    ) -> None:
         self.paths = [os.fspath(path) for path in paths]
-        self.capture = capture
+        self.capture, self._before = capture, knowledge
         self.captures, self.skipped = tables.empty("captures"), tables.empty("skipped")
 
     def __iter__(self) -> Iterator[tuple[pd.DataFrame, memoryview]]:
@@ -106,14 +128,14 @@ class Reader:
             yield self._frame(table), memoryview(rows.batch.buffer)  # type: ignore[arg-type]
 
     def _frame(self, table: columns.Columns) -> pd.DataFrame:
-        return table.frame(self.paths, self._known.names)
+        return table.frame(self.paths, self.knowledge.known.names)
 
     def _decoded(self) -> Iterator[columns.Rows]:
-        self._known, self._fragments = Known(), Fragments()
-        self._account = account = Account()
+        self.knowledge = Knowledge() if self._before is None else self._before.copy()
+        self._account = account = self.knowledge.account
         self._cells = np.empty((len(decoder.CELLS), 0), np.int64)
         self._bytes, self._read = sum(os.path.getsize(located(path)) for path in self.paths), 0
-        for path in _in_order(self.paths):
+        for path in in_order(self.paths):
             file, before = CaptureFile(path), self._read
             try:
                 for batch in file.batches(self._form):
@@ -147,93 +169,18 @@ class Reader:
         if self._cells.shape[1] < count:
             self._cells = np.empty((len(decoder.CELLS), count), np.int64)
         self._cells.fill(-1)
-        rows = form.decode(buffer, frames, count, form.view(self._cells), self._known.memory(form, count))
+        rows = form.decode(
+            buffer, frames, count, form.view(self._cells), self.knowledge.known.memory(form, count)
+        )
         cells = self._cells[:, :rows]
-        self._known.name_hosts()
+        self.knowledge.known.name_hosts()
         own = time[cells[decoder.INDEX]]
-        self._fragments.tie(cells, own)
+        self.knowledge.fragments.tie(cells, own)
         return columns.Rows(batch, cells, own, self.capture, self.paths.index(file.path))
 
 
-class Account:
-    """Counts what a capture has and what of it was skipped."""
-
-    def __init__(self) -> None:
-        self.errors: list[CaptureError] = []
-        self.files: list[CaptureFile] = []
-        self.packets = 0
-        self._spans: list[tuple[int, int]] = []
-        self._latest = np.empty(0, np.int64)  # time of the last packet that has one
-        self._steps_back, self._largest_step_back = 0, 0
-        self._skips: dict[tuple[str, str], tuple[int, str]] = {}
-
-    def skip(self, path: str, reason: str, where: str, count: int = 1) -> None:
-        """Count what is skipped; the first place stays."""
-        before, first = self._skips.get((path, reason), (0, where))
-        self._skips[path, reason] = before + count, first
-
-    def add_batch(self, file: CaptureFile, batch: Batch, time: np.ndarray) -> None:
-        """Count the frames of a decoded batch, and the reasons of those without a row."""
-        self.packets += batch.size
-        valid = time[time != decoder.NAT]
-        if len(valid):
-            self._spans.append((int(valid.min()), int(valid.max())))
-            steps = np.diff(valid, prepend=self._latest)
-            self._latest = valid[-1:]
-            self._steps_back += int((steps < 0).sum())
-            self._largest_step_back = max(self._largest_step_back, -int(steps.min(initial=0)))
-        kinds = batch.frames[decoder.KIND, : batch.size]
-        skipped = kinds[kinds != decoder.KEPT]
-        for kind in dict.fromkeys(skipped.tolist()):
-            self._skip_kind(file, batch, kind, np.flatnonzero(kinds == kind))
-
-    def _skip_kind(self, file: CaptureFile, batch: Batch, kind: int, where: np.ndarray) -> None:
-        if kind != decoder.LINK_UNKNOWN:
-            self.skip(file.path, names.reason(kind), f"frame {batch.first + where[0] + 1}", len(where))
-            return
-        links = np.array([i.link for i in file.interfaces])[batch.frames[decoder.INTERFACE, where]]
-        for link in np.unique(links):
-            own = where[links == link]
-            reason = f"link layer {names.link_type(int(link))} is not read"
-            self.skip(file.path, reason, f"frame {batch.first + own[0] + 1}", len(own))
-
-    def add_file(self, file: CaptureFile) -> None:
-        """Take note of a file that was read to its end, or to where it is damaged."""
-        self.files.append(file)
-        for reason, where in file.damaged:
-            self.skip(file.path, reason, where)
-
-    def captures(self, number: int) -> pd.DataFrame:
-        """Return the table `captures` of this one."""
-        interfaces = [i for file in self.files for i in file.interfaces]
-        snaps = [i.snap for i in interfaces if 0 < i.snap < UNLIMITED]
-        dropped = [n for file in self.files for n in file.dropped.values()]
-        row: dict[str, object] = {
-            "capture": number,
-            "files": ", ".join(file.path for file in self.files),
-            "link_type": _listed(names.link_type(i.link) for i in interfaces),
-            "snap_length": min(snaps, default=None),
-            "filter": _listed(i.filter for i in interfaces if i.filter),
-            "dropped": sum(dropped) if dropped else None,
-            "packets": self.packets,
-            "steps_back": self._steps_back,
-            "largest_step_back": self._largest_step_back / 10**9 if self._steps_back else None,
-        }
-        if self._spans:
-            first, last = zip(*self._spans, strict=True)
-            row |= {"first": pd.Timestamp(min(first), tz="UTC"), "last": pd.Timestamp(max(last), tz="UTC")}
-        return tables.from_rows([row], "captures")
-
-    def skipped(self) -> pd.DataFrame:
-        """Return the table `skipped`."""
-        rows = [
-            {"file": file, "reason": reason, "count": count, "where": where}
-            for (file, reason), (count, where) in self._skips.items()
-        ]
-        return tables.from_rows(rows, "skipped")
-
-
-def _in_order(paths: list[str]) -> list[str]:
+def in_order(paths: Sequence[str]) -> Sequence[str]:
+    """Return the files of a rotation in the order of their first packets."""
     return sorted(paths, key=_first_time) if len(paths) > 1 else paths
 
 
@@ -258,7 +205,3 @@ def _unwrap(batch: Batch) -> None:
             frame[decoder.NETWORK] += found[0]
         elif frame[decoder.KIND] >= decoder.TUNNEL:
             frame[decoder.KIND] -= decoder.TUNNEL
-
-
-def _listed(words: Iterable[str]) -> str | None:
-    return ", ".join(dict.fromkeys(words)) or None

@@ -252,12 +252,10 @@ def _too_big_missing(path: Path) -> dict[str, Any]:
 
 
 def _icmp_visible(path: Path) -> bool:
-    packets, captures = path.incident.packets, path.incident.captures
-    protocol, word = (58, "icmp6") if is_ipv6(path.row.client) else (1, "icmp")
-    here = packets[packets["capture"] == path.row.capture]
-    filters = captures.loc[captures["capture"] == path.row.capture, "filter"].dropna()
-    lets_pass = any(_lets_pass(filter_, word) for filter_ in filters)
-    return lets_pass or bool((here["ip_protocol"] == protocol).any())
+    captures = path.incident.captures
+    here = captures[captures["capture"] == path.row.capture]
+    kind, word = ("icmpv6", "icmp6") if is_ipv6(path.row.client) else ("icmp", "icmp")
+    return bool((here[kind] > 0).any()) or any(_lets_pass(text, word) for text in here["filter"].dropna())
 
 
 def _lets_pass(capture_filter: str, word: str) -> bool:

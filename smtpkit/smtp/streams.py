@@ -10,6 +10,7 @@ import pandas as pd
 from smtpkit import tables
 from smtpkit.smtp.session import Session
 from smtpkit.smtp.stream import Place
+from smtpkit.tables import KEY
 from smtpkit.tcp.following import FLAG_ACK, SYN
 from smtpkit.tcp.tracking import client_of
 
@@ -52,8 +53,13 @@ class Streams:
                 connection = self._connections[key] = _Connection(segment)
             connection.take(segment)
 
-    def close(self) -> Heard:
+    def close(self, streams: Iterable[int] | None = None) -> Heard:
         """Return what was heard; nothing more will come.
+
+        Parameters
+        ----------
+        streams
+            Numbers of the connections that have ended, of one capture; by default all have.
 
         Returns
         -------
@@ -62,11 +68,10 @@ class Streams:
             all others where SMTP was spoken.
         """
         rows: dict[str, list[dict[str, Any]]] = {name: [] for name in Heard._fields}
-        for (capture, stream), connection in sorted(self._connections.items()):
-            key = {"capture": capture, "stream": stream}
-            for name, row in connection.rows():
-                rows[name].append(key | row)
-        self._connections = {}
+        chosen = None if streams is None else set(streams)
+        for key in sorted(k for k in self._connections if chosen is None or k[1] in chosen):
+            for name, row in self._connections.pop(key).rows():
+                rows[name].append(dict(zip(KEY, key, strict=True)) | row)
         heard = {name: _table(found, name) for name, found in rows.items()}
         heard["dialogue"] = heard["dialogue"].sort_values(_ORDER, kind="stable", ignore_index=True)
         return Heard(**heard)
@@ -171,5 +176,7 @@ def _table(rows: list[dict[str, Any]], name: str) -> pd.DataFrame:
     frame = pd.DataFrame(rows)
     for column in tables.TABLES[name]:
         if column.dtype == tables.TIME and column.name in frame:
-            frame[column.name] = pd.to_datetime(frame[column.name].astype("Int64"), utc=True)
+            # Not from `frame`: beside an absent one, numbers become floats there, which have too few digits.
+            times = pd.array([row.get(column.name) for row in rows], "Int64")
+            frame[column.name] = pd.to_datetime(times, utc=True)
     return tables.conform(frame, name)

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from smtpkit.capture import CaptureError, Reader, columns, reader
+from smtpkit.capture import CaptureError, Reader, account, columns, reader
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 from capture_seeds import FILES
@@ -15,7 +15,8 @@ from capture_seeds import FILES
 __all__ = ["FILES", "check", "reader"]
 
 # The tables around the columns are pandas' matter, and would take most of the time.
-reader.tables = SimpleNamespace(empty=lambda _: None, from_rows=lambda rows, _: list(rows))
+reader.tables = SimpleNamespace(empty=lambda _: None)
+account.tables = SimpleNamespace(from_rows=lambda rows, _: list(rows))
 FILE = os.memfd_create("capture")
 PATH = f"/proc/self/fd/{FILE}"
 

@@ -1,0 +1,260 @@
+"""Captures are read: batches of whole connections, in bounded memory, on all cores.
+
+Connections are independent of each other, so batches of whole ones say together what all would say at once.
+Where there is too much to hold, a first look tells where each connection ends; then it can be let go.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
+from itertools import compress, pairwise
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from tqdm.asyncio import tqdm as plain
+from tqdm.auto import tqdm
+
+from smtpkit import smtp, tables
+from smtpkit.capture import CaptureError, Knowledge, Reader, Seen, in_order, look, payload_of, together
+from smtpkit.files import located
+from smtpkit.spool import Spool
+from smtpkit.traffic import Kept, OfInterest, Traffic, analyse, nothing, whole
+
+BATCH = 250_000  # packets of whole connections that are analysed together
+MOST_PACKETS = 1_000_000  # kept of all captures together
+WORTH_WORKERS = 64 << 20  # bytes of captures; for less, to start workers takes longer than they save
+_SILENT = None if tqdm is plain else False  # a bar in a terminal and in a notebook, none in a file
+
+
+class Source(NamedTuple):
+    """Files that are read one after the other: a capture, or some of a rotation.
+
+    Where there was a first look, `seen` is what it told, `knowledge` what is known from the files before
+    these, `captures` the row of the whole capture; `shared` are connections that reach into other files.
+    """
+
+    paths: tuple[str, ...]
+    capture: int
+    seen: Seen | None = None
+    knowledge: Knowledge | None = None
+    captures: pd.DataFrame | None = None
+    shared: np.ndarray = np.empty(0, np.int64)
+
+
+class Shared(NamedTuple):
+    """Packets of connections that reach into other files, and the payload of each."""
+
+    packets: pd.DataFrame
+    payload: list[bytes]
+
+
+class Reading(NamedTuple):
+    """What was read; `left_out` counts the packets that there was no room for."""
+
+    paths: tuple[str, ...]
+    traffic: Traffic
+    shared: list[Shared]
+    captures: pd.DataFrame
+    skipped: pd.DataFrame
+    left_out: int = 0
+    error: str | None = None
+
+
+def read(
+    rotations: Sequence[Sequence[str]], *, of_interest: OfInterest | None = None, spool: Spool | None = None
+) -> list[Reading]:
+    """Read captures, each one file or the files of a rotation.
+
+    All cores are used where there are several files. Beyond `MOST_PACKETS` only the packets and the dialogue
+    of connections are kept on which something went wrong.
+
+    Parameters
+    ----------
+    rotations
+        Paths of the files; those of a rotation that go over the same time are capture points of their own.
+    of_interest
+        Only of these connections packets and dialogue are kept at all.
+    spool
+        Where to put the packets and dialogue that are not kept.
+
+    Returns
+    -------
+    list
+        A reading for each capture, by its number.
+    """
+    sources = list(_sources(rotations))
+    each = partial(
+        read_source, most=MOST_PACKETS // max(len(sources), 1), of_interest=of_interest, spool=spool
+    )
+    if _worth_workers(sources):
+        readings = _on_all_cores(each, sources)
+    else:
+        readings = [each(source, silent=_SILENT) for source in sources]
+    numbers = dict.fromkeys(source.capture for source in sources)
+    return [
+        _capture([(s, r) for s, r in zip(sources, readings, strict=True) if s.capture == number])
+        for number in numbers
+    ]
+
+
+def _sources(rotations: Sequence[Sequence[str]]) -> Iterator[Source]:
+    number = 0
+    for rotation in rotations:
+        if len(rotation) == 1:
+            found = [Source(tuple(rotation), number)]
+        else:
+            found = _looked_at(in_order(rotation), number)
+        yield from found
+        number = found[-1].capture + 1
+
+
+def _looked_at(paths: Sequence[str], number: int) -> list[Source]:
+    """Look through a rotation, and share it among the cores."""
+    files: list[Seen] = []
+    for path in paths:
+        files.append(look(path, files[-1].knowledge if files else None))
+    if _overlap(files):
+        return [Source((path,), number + n) for n, path in enumerate(paths)]
+    cores = (os.cpu_count() or 1) if _large(paths) else 1
+    edges = np.linspace(0, len(paths), min(cores, len(paths)) + 1).astype(int).tolist()
+    shares = [slice(*edge) for edge in pairwise(edges)]
+    seen = [together(files[share]) for share in shares]
+    streams, counts = np.unique(np.concatenate([one.streams for one in seen]), return_counts=True)
+    captures = files[-1].knowledge.account.captures(number)
+    return [
+        Source(
+            tuple(paths[share]),
+            number,
+            one,
+            files[share.start - 1].knowledge.only(one.streams) if share.start else None,
+            captures,
+            streams[counts > 1],
+        )
+        for share, one in zip(shares, seen, strict=True)
+    ]
+
+
+def _overlap(files: Sequence[Seen]) -> bool:
+    """Say whether files go over the same time: they are capture points of their own, and no rotation."""
+    spans = sorted((file.first, file.last) for file in files if file.rows)
+    return any(later[0] < earlier[1] for earlier, later in pairwise(spans))
+
+
+def _large(paths: Iterable[str]) -> bool:
+    return sum(os.path.getsize(located(path)) for path in paths) >= WORTH_WORKERS
+
+
+def _worth_workers(sources: Sequence[Source]) -> bool:
+    cores = os.cpu_count() or 1
+    return min(cores, len(sources)) > 1 and _large(path for source in sources for path in source.paths)
+
+
+def _on_all_cores(each: Callable[[Source], Reading], sources: Sequence[Source]) -> list[Reading]:
+    from loky import ProcessPoolExecutor  # of no use where there is one capture
+
+    with ProcessPoolExecutor(min(os.cpu_count() or 1, len(sources))) as pool:
+        return list(
+            tqdm(pool.map(each, sources), total=len(sources), desc="captures", disable=_SILENT, leave=False)
+        )
+
+
+def _capture(shares: Sequence[tuple[Source, Reading]]) -> Reading:
+    """Put the shares of one capture together, and the connections that reach from one to the next."""
+    sources, readings = zip(*shares, strict=True)
+    if len(shares) == 1:
+        return readings[0]
+    captures, account = sources[0].captures, sources[-1].seen.knowledge.account
+    pieces = [reading.traffic for reading in readings]
+    pieces.append(joined([shared for reading in readings for shared in reading.shared], captures))
+    paths = tuple(path for source in sources for path in source.paths)
+    return Reading(
+        paths,
+        whole(pieces, paths),
+        [],
+        captures,
+        account.skipped(),
+        sum(reading.left_out for reading in readings),
+    )
+
+
+def joined(shared: Sequence[Shared], captures: pd.DataFrame) -> Traffic:
+    """Return the tables of connections whose packets come from several files, in the order of reading."""
+    streams = smtp.Streams()
+    for packets, payload in shared:
+        streams.feed(packets, payload)
+    return analyse(tables.concat([packets for packets, _ in shared], "packets"), streams.close(), captures)
+
+
+def read_source(
+    source: Source,
+    *,
+    most: int,
+    of_interest: OfInterest | None = None,
+    spool: Spool | None = None,
+    silent: bool | None = True,
+) -> Reading:
+    """Read files one after the other, batch by batch of whole connections (see `Kept`)."""
+    reader = Reader(*source.paths, capture=source.capture, knowledge=source.knowledge)
+    kept, batches, error = Kept(most, of_interest, spool), Batches(reader, source, silent), None
+    try:
+        for packets, heard, captures in batches:
+            kept.add(analyse(packets, heard, captures))
+    except CaptureError as found:
+        error = str(found)
+    return Reading(
+        source.paths,
+        whole(kept.pieces or [nothing()], source.paths),
+        batches.shared,
+        reader.captures,
+        reader.skipped,
+        kept.left_out,
+        error,
+    )
+
+
+class Batches:
+    """Iterates over batches of whole connections: packets, what was said in them, table `captures`.
+
+    Connections that reach into other files are not among them, but in `shared` afterwards.
+    """
+
+    def __init__(self, reader: Reader, source: Source, silent: bool | None = True) -> None:
+        self.shared: list[Shared] = []
+        self._reader, self._source, self._silent = reader, source, silent
+        self._streams = smtp.Streams()
+        self._open: list[pd.DataFrame] = []
+
+    def __iter__(self) -> Iterator[tuple[pd.DataFrame, smtp.Heard, pd.DataFrame]]:
+        seen, rows, new = self._source.seen, 0, 0
+        batches = tqdm(self._reader, desc="capture", unit=" batches", disable=self._silent, leave=False)
+        for packets, payload in batches:
+            rows, new = rows + len(packets), new + len(packets)
+            self._take(packets, payload_of(packets, payload))
+            if new >= BATCH:
+                seen, new = seen or look(self._source.paths[0]), 0
+                yield *self._ended(seen.streams[seen.last_row < rows]), self._captures(seen)
+        captures = self._reader.captures if self._source.captures is None else self._source.captures
+        yield tables.concat(self._open, "packets"), self._streams.close(), captures
+
+    def _captures(self, seen: Seen) -> pd.DataFrame:
+        if self._source.captures is not None:
+            return self._source.captures
+        return seen.knowledge.account.captures(self._source.capture)
+
+    def _take(self, packets: pd.DataFrame, payload: list[bytes]) -> None:
+        if len(self._source.shared):
+            shared = packets["stream"].isin(self._source.shared).to_numpy(bool)
+            self.shared.append(Shared(packets[shared], list(compress(payload, shared))))
+            packets, payload = packets[~shared], list(compress(payload, ~shared))
+        self._streams.feed(packets, payload)
+        self._open.append(packets)
+
+    def _ended(self, streams: np.ndarray) -> tuple[pd.DataFrame, smtp.Heard]:
+        """Let go of connections that have ended, and of packets that belong to none."""
+        packets = tables.concat(self._open, "packets")
+        ended = packets["stream"].isna() | packets["stream"].isin(streams)
+        self._open = [packets[~ended]]
+        return packets[ended].reset_index(drop=True), self._streams.close(streams)

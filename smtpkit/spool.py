@@ -1,0 +1,35 @@
+"""Rows of tables that memory has no room for, in files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+from time import monotonic_ns
+from typing import NamedTuple
+
+import pandas as pd
+
+
+class Spool(NamedTuple):
+    """A folder that takes rows from any process."""
+
+    folder: Path
+
+    def add(self, table: str, rows: pd.DataFrame) -> None:
+        """Write some rows of a table.
+
+        Raises
+        ------
+        OSError
+            If there is no room for them.
+        """
+        if len(rows):
+            prefix = f"{table}-{monotonic_ns():020}-"  # pieces are yielded as they were written
+            with NamedTemporaryFile(dir=self.folder, prefix=prefix, suffix=".parquet", delete=False) as file:
+                rows.to_parquet(file)
+
+    def pieces(self, table: str) -> Iterator[pd.DataFrame]:
+        """Yield all rows of a table, piece by piece."""
+        for path in sorted(self.folder.glob(f"{table}-*.parquet")):
+            yield pd.read_parquet(path)

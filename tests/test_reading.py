@@ -1,0 +1,145 @@
+"""Batches, shares and limits change where rows are held, never what they say."""
+
+import os
+import subprocess
+
+import pandas as pd
+import pytest
+from conftest import ROOT, needs
+from pandas.testing import assert_frame_equal
+
+import smtpkit
+from smtpkit import logs, reading
+from smtpkit.incident import TABLE_NAMES, load
+from smtpkit.spool import Spool
+from smtpkit.tables import KEY, among
+
+SAMPLES = ROOT / "data" / "samples"
+WITH_ICMP, TWO_ENDS, LOG = "export-files-stuck", "drop-by-drop", "only-the-log"
+ORDER = {"attempts": ["end", "file", "line"], "packets": ["capture", "file", "frame"]}
+
+
+def frames(incident, names=TABLE_NAMES):
+    return {name: plain(getattr(incident, name), name) for name in names}
+
+
+def plain(frame, name):
+    """Rows in an order of their own; which texts a category knows is no matter."""
+    frame = frame.astype(dict.fromkeys(frame.select_dtypes("category"), "string"))
+    return frame.sort_values(ORDER[name], ignore_index=True) if name in ORDER else frame
+
+
+def same(found, expected, without=()):
+    found, expected = frames(found), frames(expected)
+    for name in sorted({*TABLE_NAMES} - {*without}):
+        assert_frame_equal(found[name], expected[name], obj=name)
+
+
+@pytest.fixture
+def in_batches(monkeypatch):
+    monkeypatch.setattr(reading, "BATCH", 100)
+
+
+@pytest.fixture
+def on_three_cores(monkeypatch):
+    monkeypatch.setattr(reading, "WORTH_WORKERS", 0)
+    monkeypatch.setattr(os, "cpu_count", lambda: 3)
+
+
+@pytest.fixture
+def of_a_large_log(monkeypatch):
+    monkeypatch.setattr(logs, "LARGE", 0)
+    monkeypatch.setattr(logs, "PARTITIONS", 3)
+    monkeypatch.setattr(logs, "BATCH", 50)
+
+
+@pytest.fixture(scope="module")
+def rotation(tmp_path_factory):
+    """The capture of a sample as `tcpdump -C` would have written it, so that connections reach over files."""
+    folder = tmp_path_factory.mktemp("rotation")
+    capture = next((SAMPLES / WITH_ICMP).glob("*.pcap*"))
+    subprocess.run(["editcap", "-F", "pcap", "-c", "80", capture, folder / "c.pcap"], check=True)
+    return [*map(str, sorted(folder.glob("c_*")))]
+
+
+@pytest.mark.parametrize("name", [WITH_ICMP, TWO_ENDS])
+def test_batches_of_whole_connections_say_what_all_at_once_say(name, request):
+    expected = load(SAMPLES / name)
+    request.getfixturevalue("in_batches")
+    same(load(SAMPLES / name), expected)
+
+
+@needs("tshark")
+def test_a_rotation_read_on_several_cores_is_the_same_as_on_one(rotation, request):
+    expected = load(*rotation)
+    assert expected.captures["files"].str.count(",").tolist() == [len(rotation) - 1]
+    request.getfixturevalue("in_batches")
+    request.getfixturevalue("on_three_cores")
+    same(load(*rotation), expected)
+
+
+@needs("tshark")
+def test_connections_reach_over_the_shares_of_the_cores(rotation, on_three_cores):
+    sources = list(reading._sources([rotation]))
+    assert len(sources) == 3
+    assert all(len(source.shared) for source in sources)
+
+
+def test_both_ends_on_two_cores(on_three_cores, monkeypatch):
+    found = load(SAMPLES / TWO_ENDS)
+    monkeypatch.undo()
+    same(found, load(SAMPLES / TWO_ENDS))
+
+
+def test_beyond_a_limit_packets_stay_where_something_went_wrong(in_batches, monkeypatch):
+    expected = load(SAMPLES / WITH_ICMP)
+    monkeypatch.setattr(reading, "MOST_PACKETS", 250)
+    found = load(SAMPLES / WITH_ICMP)
+    same(found, expected, without=["packets", "dialogue", "skipped"])
+    left_out = found.skipped[found.skipped["reason"].str.contains("want of room")]
+    assert left_out["count"].sum() == len(expected.packets) - len(found.packets) > 0
+    stuck = found.connections[among(found.connections, found.stalls)]
+    assert among(stuck, found.packets[KEY].dropna()).all()
+    columns = ["cause", "peer", "messages", "parameters", "confidence"]
+    assert_frame_equal(smtpkit.diagnose(found)[columns], smtpkit.diagnose(expected)[columns])
+
+
+def test_what_has_no_room_goes_to_the_spool(in_batches, monkeypatch, tmp_path):
+    expected = load(SAMPLES / WITH_ICMP)
+    monkeypatch.setattr(reading, "MOST_PACKETS", 250)
+    spool = Spool(tmp_path)
+    found = load(SAMPLES / WITH_ICMP, spool=spool)
+    assert found.skipped["count"].sum() == expected.skipped["count"].sum()
+    for name in ("packets", "dialogue"):
+        whole = pd.concat([getattr(found, name), *spool.pieces(name)]).sort_values([*KEY, "frame"])
+        rows = plain(whole, name).sort_values(["frame", "time"], ignore_index=True)
+        assert_frame_equal(
+            rows, plain(getattr(expected, name), name).sort_values(["frame", "time"], ignore_index=True)
+        )
+
+
+@pytest.mark.parametrize("filters", [{"peer": "198.51.100.59"}, {"host": "mx-a.example.org"}])
+def test_filters_act_while_reading(filters, in_batches, monkeypatch):
+    expected = load(SAMPLES / WITH_ICMP, **filters)
+    monkeypatch.setattr(reading, "MOST_PACKETS", len(expected.packets))
+    found = load(SAMPLES / WITH_ICMP, **filters)
+    same(found, expected)
+
+
+def test_a_log_in_parts_says_what_it_says_as_a_whole(request):
+    expected = load(SAMPLES / LOG)
+    request.getfixturevalue("of_a_large_log")
+    found = load(SAMPLES / LOG)
+    same(found, expected, without=["log_lines", "skipped"])
+    failed = expected.attempts.loc[expected.attempts["outcome"] != "delivered", "message_id"]
+    lines = expected.log_lines[expected.log_lines["message_id"].isin(failed)]
+    assert_frame_equal(plain(found.log_lines, ""), plain(lines.reset_index(drop=True), ""))
+    assert found.skipped["count"].sum() == len(expected.log_lines) - len(lines)
+
+
+def test_the_lines_of_a_large_log_go_to_the_spool(of_a_large_log, tmp_path):
+    spool = Spool(tmp_path)
+    found = load(SAMPLES / LOG, spool=spool)
+    lines = pd.concat([found.log_lines, *spool.pieces("log_lines")])
+    assert sorted(lines["line"]) == sorted(smtpkit.read_log(SAMPLES / LOG / "mainlog").log_lines["line"])
+    assert found.skipped.empty
