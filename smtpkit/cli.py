@@ -5,8 +5,10 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from ipaddress import ip_address
 from itertools import chain
 from pathlib import Path
@@ -22,10 +24,11 @@ from smtpkit import findings, redact, tables, terminal
 from smtpkit.addresses import Address, prefix_preserving
 from smtpkit.capture import CaptureError
 from smtpkit.excerpt import excerpt
-from smtpkit.files import STANDARD_INPUT
+from smtpkit.files import STANDARD_INPUT, normal
 from smtpkit.incident import Incident, InputError, check, save, to_tables
 from smtpkit.printable import printable
 from smtpkit.spool import Spool
+from smtpkit.workers import Here, Workers
 
 FILTERS = ("timezone", "peer", "host", "message", "since", "until")
 SUFFIXES = {".pcap", ".pcapng", ".cap", ".log", ".gz", ".bz2", ".xz", ".zst", ".eml"}
@@ -101,6 +104,7 @@ def _add_options(command: argparse.ArgumentParser, run: Any) -> None:
             "-o", "--output", type=Path, metavar="DIR", required=True, help="folder for the tables"
         )
         command.add_argument("--format", choices=("parquet", "csv"), default="parquet")
+        command.add_argument("--cluster", metavar="ADDRESS", help="Dask scheduler, such as tcp://host:8786")
     command.add_argument("--redact", action="store_true", help="labels for all names and addresses")
     _add_discretion(command)
     group = command.add_argument_group("filters")
@@ -183,22 +187,65 @@ def _diagnose(asked: argparse.Namespace) -> int:
 
 def _tables(asked: argparse.Namespace) -> int:
     asked.output.mkdir(parents=True, exist_ok=True)
+    if asked.cluster:
+        return _tables_of_cluster(asked)
     with TemporaryDirectory(dir=asked.output) as folder:
         # What is redacted is redacted as a whole: what has no room is left out, and said to be.
         spool = None if asked.redact else Spool(Path(folder))
-        incident, inputs = _load(asked, mapped=True, spool=spool)
-        found = smtpkit.diagnose(incident)
-        for name, frame in _frames(incident, found):
-            pieces = spool.pieces(name) if spool else iter(())
-            _write(chain([frame], pieces), asked.output / f"{name}.{asked.format}")
+        incident, inputs = _load(asked, mapped=True, workers=Here(spool))
+        return _write_tables(asked, incident, inputs, partial(_write, spool))
+
+
+def _tables_of_cluster(asked: argparse.Namespace) -> int:
+    if asked.redact or asked.format == "csv" or any(_filters(asked)[name] for name in FILTERS[1:]):
+        raise InputError("--cluster writes all rows as Parquet; leave --redact, --format and the filters out")
+    try:
+        from smtpkit.cluster import Cluster
+    except ImportError:
+        raise InputError("--cluster needs Dask; install smtpkit-notebooks[cluster]") from None
+    try:
+        cluster = Cluster(asked.cluster)
+    except (OSError, ValueError, TypeError) as error:
+        raise InputError(
+            f"--cluster {asked.cluster}: no scheduler answers there ({error}); start one"
+        ) from None
+    incident, inputs = _load(asked, workers=cluster)
+    large = cluster.tables()
+
+    def write(name: str, frame: Any, path: Path) -> None:
+        cluster.write(name, path) if name in large else _write(None, name, frame, path)
+
+    status = _write_tables(asked, incident, inputs, write)
+    cluster.close()
+    return status
+
+
+def _write_tables(
+    asked: argparse.Namespace,
+    incident: Incident,
+    inputs: list[dict[str, Any]],
+    write: Callable[[str, Any, Path], None],
+) -> int:
+    """Write all tables by `write`, which is given name, rows and file of each, and the findings' packets."""
+    found = smtpkit.diagnose(incident)
+    for name, frame in _frames(incident, found):
+        write(name, frame, _free(asked.output / f"{name}.{asked.format}"))
     if not asked.redact:
         _excerpts(incident, found, asked.output)
     print(f"Tables: {printable(asked.output)}")
     return _status(inputs, asked.inputs)
 
 
-def _write(pieces: Iterator[Any], path: Path) -> None:
-    """Write a table piece by piece."""
+def _free(path: Path) -> Path:
+    """Remove what an earlier run wrote: a file, or the folder of a cluster."""
+    if path.is_dir():
+        shutil.rmtree(path)
+    return path
+
+
+def _write(spool: Spool | None, name: str, frame: Any, path: Path) -> None:
+    """Write a table: what the incident holds of it, and what it has no room for."""
+    pieces = chain([frame], spool.pieces(name) if spool else ())
     if path.suffix == ".csv":
         for number, frame in enumerate(pieces):
             _harmless(frame).to_csv(path, index=False, mode="a" if number else "w", header=not number)
@@ -262,12 +309,12 @@ def _redact(asked: argparse.Namespace) -> int:
 
 
 def _load(
-    asked: argparse.Namespace, *, mapped: bool = False, spool: Spool | None = None
+    asked: argparse.Namespace, *, mapped: bool = False, workers: Workers | None = None
 ) -> tuple[Incident, list[dict[str, Any]]]:
     """Return the incident, redacted if asked for, and its inputs under their own names."""
     kept = {str(address) for address in _kept(asked)}
     key = redact.read_key(asked.key) if asked.redact else b""
-    incident = smtpkit.load(*asked.inputs, **_filters(asked), spool=spool)
+    incident = smtpkit.load(*asked.inputs, **_filters(asked), workers=workers)
     inputs = findings.inputs(incident)
     return redact.redact(incident, key, keep=kept, mapped=mapped) if asked.redact else incident, inputs
 
@@ -304,7 +351,7 @@ def _harmless(frame: Any) -> Any:
 
 def _status(inputs: list[dict[str, Any]], named: Sequence[str]) -> int:
     """Say what could not be used, a line each; files met inside a folder do not count."""
-    paths = {str(Path(name)) for name in named}
+    paths = set(map(normal, named))
     failed = [entry for entry in inputs if entry["path"] in paths and entry["kind"] == "other"]
     for entry in failed:
         print(f"smtpkit: {printable(entry['skipped'][0]['reason'])}", file=sys.stderr)

@@ -12,6 +12,7 @@ import re
 import shutil
 import sys
 import zlib
+from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import Any
 
@@ -56,6 +57,8 @@ class _Xz:
         """Leave the file to whom it belongs."""
 
 
+_URL = re.compile(r"[a-z][a-z0-9+.-]+://")
+
 _FORMATS = (
     (re.compile(rb"\x1f\x8b\x08"), "gzip", gzip.open),
     (re.compile(rb"BZh[1-9](1AY&SY|\x17rE8P\x90)"), "bzip2", bz2.open),
@@ -91,12 +94,73 @@ def open_input(path: str | os.PathLike[str]) -> Input:
     OSError
         If the file cannot be opened.
     """
-    file = open(located(path), "rb")  # noqa: SIM115
+    file = open_raw(path)
     head = file.peek(10)
     for magic, name, opener in _FORMATS:
         if magic.match(head):
             return Input(_Raw(file, opener(file), name))
     return Input(_Raw(file, file, "plain"))
+
+
+def open_raw(path: str | os.PathLike[str]) -> io.BufferedReader:
+    """Open `path` for reading its own bytes, compressed or not.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be opened.
+    """
+    path = located(path)
+    return io.BufferedReader(_remote(path)[0].open(path)) if is_url(path) else open(path, "rb")
+
+
+def size(path: str | os.PathLike[str]) -> int:
+    """Return the bytes that a file has, compressed or not."""
+    path = located(path)
+    return int(_remote(path)[0].size(path)) if is_url(path) else os.path.getsize(path)
+
+
+def walk(folder: str) -> list[str]:
+    """Return the regular files below a folder, in order; none if it is no folder."""
+    if is_url(folder):
+        try:
+            system, path = _remote(folder)
+            return sorted(map(system.unstrip_protocol, system.find(path))) if system.isdir(path) else []
+        except OSError:
+            return []  # whoever opens it says why
+    below = (os.path.join(top, name) for top, _, names in os.walk(folder) for name in names)
+    return sorted((file for file in below if os.path.isfile(file) and not os.path.islink(file)), key=Path)
+
+
+def written(path: str | os.PathLike[str]) -> float:
+    """Return when a file was last written, in seconds since 1970."""
+    path = located(path)
+    return _remote(path)[0].modified(path).timestamp() if is_url(path) else os.stat(path).st_mtime
+
+
+def normal(path: str | os.PathLike[str]) -> str:
+    """Return the name that a path has in the tables."""
+    path = os.fspath(path)
+    return path if is_url(path) else str(Path(path))
+
+
+def is_url(path: str) -> bool:
+    """Tell whether a path names a file of another file system, such as s3://bucket/mainlog."""
+    return _URL.match(path) is not None
+
+
+def _remote(path: str) -> tuple[Any, str]:
+    """Return the file system of a URL, and the path in it."""
+    try:
+        import fsspec
+    except ImportError as error:
+        raise OSError(
+            None, "file systems other than local ones need smtpkit-notebooks[cluster]", path
+        ) from error
+    try:
+        return fsspec.url_to_fs(path)
+    except (ValueError, ImportError) as error:
+        raise OSError(None, str(error), path) from error
 
 
 def located(path: str | os.PathLike[str]) -> str:

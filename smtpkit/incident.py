@@ -16,13 +16,13 @@ import pandas as pd
 from tqdm.asyncio import tqdm as plain
 from tqdm.auto import tqdm
 
-from smtpkit import content, exim, join, logs, mtu, octets, reading, tables, tcp
+from smtpkit import content, exim, join, mtu, octets, reading, tables, tcp
 from smtpkit.capture import CaptureError
 from smtpkit.capture import sniff as is_capture
-from smtpkit.files import located, open_input
-from smtpkit.spool import Spool
+from smtpkit.files import normal, open_input, open_raw, walk
 from smtpkit.tables import KEY, among
 from smtpkit.traffic import OfInterest, Traffic, nothing, whole
+from smtpkit.workers import Here, Workers
 
 _OCTETS = "octets.parquet"
 LOCAL = "local"  # this machine's zone
@@ -92,7 +92,7 @@ def load(
     message: str | None = None,
     since: str | None = None,
     until: str | None = None,
-    spool: Spool | None = None,
+    workers: Workers | None = None,
 ) -> Incident:
     """Read captures, Exim logs and message files, and join them.
 
@@ -108,8 +108,8 @@ def load(
         Keep only this server's (or client's) address, this host name of the log, this message id.
     since, until
         Keep only connections and attempts that touch this span; ISO 8601, UTC if without zone.
-    spool
-        Takes the packets, dialogue and log lines that there is no room for.
+    workers
+        Who reads the files: by default this machine.
 
     Returns
     -------
@@ -124,39 +124,33 @@ def load(
         A filter or the zone cannot be understood.
     """
     wanted = check(timezone=timezone, peer=peer, host=host, message=message, since=since, until=until)
-    cached = [Path(path) for path in inputs if (Path(path) / "packets.parquet").is_file()]
+    cached = [Path(path) for path in inputs if (Path(path) / "packets.parquet").exists()]
     if cached and (len(inputs) > 1 or timezone is not None):
         raise InputError(f"{cached[0]}: a folder of tables goes alone and has its zone; leave the rest out")
     if cached:
         return _narrow(_from_tables(cached[0]), wanted)
-    files = _once([_identify(*found) for found in _expand(inputs)])
+    workers = workers or Here()
+    found = list(_expand(inputs))
+    files = _once(workers.map(_identify, [path for path, _ in found], [named for _, named in found]))
     of_kind = {
         kind: [file for file in files if file["kind"] == kind] for kind in ("capture", "log", "message")
     }
-    captured = _read_captures(of_kind["capture"], _of_interest(wanted, of_kind["log"]), spool)
-    log, zone = _read_logs(of_kind["log"], timezone, captured, wanted, spool)
-    messages = _read_content(of_kind["message"])
+    captured = _read_captures(of_kind["capture"], _of_interest(wanted, of_kind["log"], workers), workers)
+    log, zone = _read_logs(of_kind["log"], timezone, captured, wanted, workers)
+    messages = _read_content(of_kind["message"], workers)
     return _narrow(_assemble(files, captured, log, messages, zone), wanted)
 
 
 # --- what the inputs are --------------------------------------------------------------------------------
 
 
-def _expand(inputs: Iterable[str | os.PathLike[str]]) -> Iterator[tuple[Path, bool]]:
+def _expand(inputs: Iterable[str | os.PathLike[str]]) -> Iterator[tuple[str, bool]]:
     """Yield files with whether they were named; folders are walked, in order, regular files only."""
-    for path in map(Path, inputs):
-        if path.is_dir():
-            below = (Path(top) / name for top, _, names in os.walk(path) for name in names)
-            files = sorted(file for file in below if _regular(file))
-            yield from ((file, False) for file in files)
-            if not files:
-                yield path, True
-        else:
+    for path in map(normal, inputs):
+        below = [file for file in walk(path) if file.rpartition("/")[2] != "truth.json"]
+        yield from ((file, False) for file in below)
+        if not below:
             yield path, True
-
-
-def _regular(file: Path) -> bool:
-    return file.is_file() and not file.is_symlink() and file.name != "truth.json"
 
 
 def _once(files: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -167,12 +161,12 @@ def _once(files: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return list(first.values())
 
 
-def _identify(path: Path, named: bool) -> dict[str, Any]:
+def _identify(path: str, named: bool) -> dict[str, Any]:
     """Return the file's row of `inputs`; its kind from its content."""
-    row = {"path": str(path), "kind": "other", "sha256": pd.NA, "rows": 0, "named": named, "error": pd.NA}
-    if path.is_dir():
+    row = {"path": path, "kind": "other", "sha256": pd.NA, "rows": 0, "named": named, "error": pd.NA}
+    if os.path.isdir(path):
         return row | {"error": f"{path}: holds no files; nothing was analysed of it"}
-    if path.exists() and not path.is_file():
+    if os.path.exists(path) and not os.path.isfile(path):
         return row | {"error": f"{path}: is no regular file; give a file or a folder"}
     try:
         with open_input(path) as file:
@@ -195,8 +189,8 @@ def _reason(error: Exception) -> str:
     return error.strerror or str(error) if isinstance(error, OSError) else str(error)
 
 
-def _sha256(path: Path) -> str:
-    with open(located(path), "rb") as file:
+def _sha256(path: str) -> str:
+    with open_raw(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
@@ -212,11 +206,9 @@ class Captured(NamedTuple):
     paths: list[list[str]]  # of each capture, by its number
 
 
-def _read_captures(
-    files: list[dict[str, Any]], of_interest: OfInterest | None = None, spool: Spool | None = None
-) -> Captured:
+def _read_captures(files: list[dict[str, Any]], of_interest: OfInterest | None, workers: Workers) -> Captured:
     rotations = [[file["path"] for file in rotation] for rotation in _rotations(files)]
-    readings = reading.read(rotations, of_interest=of_interest, spool=spool)
+    readings = workers.captures(rotations, of_interest)
     for one in readings:
         _note_errors([file for file in files if file["path"] in one.paths], one)
     traffic = [one.traffic for one in readings] or [nothing()]
@@ -228,7 +220,7 @@ def _read_captures(
         tables.concat([one.captures for one in readings], "captures"),
         found,
         tables.concat(
-            [_with_left_out(one.skipped, one.paths, one.left_out, spool) for one in readings], "skipped"
+            [_with_left_out(one.skipped, one.paths, one.left_out, workers) for one in readings], "skipped"
         ),
         [list(one.paths) for one in readings],
     )
@@ -261,32 +253,35 @@ def _read_logs(
     files: list[dict[str, Any]],
     timezone: str | None,
     captured: Captured,
-    wanted: Wanted = ALL,
-    spool: Spool | None = None,
+    wanted: Wanted,
+    workers: Workers,
 ) -> tuple[exim.Log, tuple[str | None, str]]:
     """Read the logs in the zone given, else in the one that joins best, else in this machine's."""
     of_interest = None if wanted == ALL else partial(_matching, wanted=wanted)
     try:
         paths = [file["path"] for file in files]
-        zone = _choose_zone(paths, timezone, captured)
-        found = logs.read(paths, zone[0], of_interest=of_interest, spool=spool)
+        zone = _choose_zone(paths, timezone, captured, workers)
+        found = workers.logs(paths, zone[0], of_interest)
     except exim.LogError:
-        return _read_logs([file for file in files if _is_log(file)], timezone, captured, wanted, spool)
+        sound = [file for file in files if _is_log(file, workers)]
+        return _read_logs(sound, timezone, captured, wanted, workers)
     for file in files:
         file["rows"] = int(found.rows.get(file["path"], 0))
-    return found.log._replace(skipped=_with_left_out(found.log.skipped, paths, found.left_out, spool)), zone
+    return found.log._replace(skipped=_with_left_out(found.log.skipped, paths, found.left_out, workers)), zone
 
 
-def _is_log(file: dict[str, Any]) -> bool:
+def _is_log(file: dict[str, Any], workers: Workers) -> bool:
     """Read one log alone, to find the one that cannot be read; keep the reason."""
     try:
-        logs.read([file["path"]])
+        workers.logs([file["path"]], None, None)
     except exim.LogError as error:
         file |= {"kind": "other", "error": str(error)}
     return file["kind"] == "log"
 
 
-def _choose_zone(paths: list[str], timezone: str | None, captured: Captured) -> tuple[str | None, str]:
+def _choose_zone(
+    paths: list[str], timezone: str | None, captured: Captured, workers: Workers
+) -> tuple[str | None, str]:
     if timezone is not None:
         return timezone, "as given"
     if not paths:
@@ -295,7 +290,7 @@ def _choose_zone(paths: list[str], timezone: str | None, captured: Captured) -> 
         return "UTC", "the log's stamps have their zone"
     if captured.traffic.counts.empty:
         return None, "this machine's zone, for want of a better one"
-    as_utc = logs.read(paths, "UTC").log
+    as_utc = workers.logs(paths, "UTC", None).log
     ahead = join.zone_offset(as_utc.attempts, captured.traffic.connections, captured.traffic.transactions)
     if ahead is None:
         return None, "this machine's zone: no offset joins log and capture clearly"
@@ -312,18 +307,25 @@ def _zoned(path: str) -> bool:
     return found is not None and found[1] is not None
 
 
-def _read_content(files: list[dict[str, Any]]) -> pd.DataFrame:
+def _read_content(files: list[dict[str, Any]], workers: Workers) -> pd.DataFrame:
     """Measure the messages; the -H file of Exim's spool is read with its -D file."""
-    rows = []
     bodies = {file["path"] for file in files}
-    for file in files:
-        try:
-            alone = not content.is_header_of(file["path"], bodies)
-            rows += [content.read_content(file["path"])] if alone else []
-            file["rows"] = int(alone)
-        except content.ContentError as error:
-            file |= {"kind": "other", "error": str(error)}
+    alone = [file for file in files if not content.is_header_of(file["path"], bodies)]
+    rows = []
+    for file, found in zip(alone, workers.map(_measure, [file["path"] for file in alone]), strict=True):
+        if isinstance(found, content.ContentError):
+            file |= {"kind": "other", "error": str(found)}
+        else:
+            rows.append(found)
+            file["rows"] = 1
     return tables.concat(rows, "content")
+
+
+def _measure(path: str) -> pd.DataFrame | content.ContentError:
+    try:
+        return content.read_content(path)
+    except content.ContentError as error:
+        return error
 
 
 # --- assembly -------------------------------------------------------------------------------------------
@@ -477,7 +479,7 @@ def _time(text: str | None, name: str) -> pd.Timestamp | None:
     return time.tz_localize("UTC") if time.tz is None else time.tz_convert("UTC")
 
 
-def _of_interest(wanted: Wanted, files: list[dict[str, Any]]) -> OfInterest | None:
+def _of_interest(wanted: Wanted, files: list[dict[str, Any]], workers: Workers) -> OfInterest | None:
     """Return the filters as they act while captures are read: all that `_narrow` may keep passes."""
     if wanted == ALL:
         return None
@@ -485,7 +487,7 @@ def _of_interest(wanted: Wanted, files: list[dict[str, Any]]) -> OfInterest | No
     if named == ALL:
         return partial(_may_be_wanted, wanted, None)
     try:
-        attempts = logs.read([file["path"] for file in files], "UTC").log.attempts
+        attempts = workers.logs([file["path"] for file in files], "UTC", None).log.attempts
     except exim.LogError:
         return partial(_may_be_wanted, wanted, None)
     ends = attempts.loc[_matching(attempts, named), ["client", "peer"]]
@@ -508,11 +510,9 @@ def _may_be_wanted(
     return connections[keep.fillna(False).astype(bool)]
 
 
-def _with_left_out(
-    skipped: pd.DataFrame, paths: Iterable[str], count: int, spool: Spool | None
-) -> pd.DataFrame:
+def _with_left_out(skipped: pd.DataFrame, paths: Iterable[str], count: int, workers: Workers) -> pd.DataFrame:
     """Add the rows that there was no room for, unless they are elsewhere."""
-    if not count or spool:
+    if not count or workers.keeps_all:
         return skipped
     reason = "not kept, for want of room: no fault was seen there; filters leave more room"
     row = {"file": ", ".join(paths), "reason": reason, "count": count}

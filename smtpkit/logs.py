@@ -55,30 +55,31 @@ def read(
     """
     if not _large(paths):
         log = exim.read_log(*paths, timezone=timezone)
-        return Reading(log, _rows(log.log_lines))
+        return Reading(log, rows(log.log_lines))
     with TemporaryDirectory() as folder:
         reader, partitions = exim.Reader(*paths, timezone=timezone), Spool(Path(folder))
-        rows = _share_out(reader, partitions)
-        parts = [_analyse(lines, of_interest, spool) for lines in _partitions(partitions)]
-    left_out = int(rows.sum()) - sum(len(log.log_lines) for log in parts)
-    return Reading(_together(parts, reader.skipped), rows, left_out)
+        counts = _share_out(reader, partitions)
+        parts = [analyse(lines, of_interest, spool) for lines in _partitions(partitions)]
+    left_out = int(counts.sum()) - sum(len(log.log_lines) for log in parts)
+    return Reading(together(parts, reader.skipped), counts, left_out)
 
 
-def _rows(log_lines: pd.DataFrame) -> pd.Series:
+def rows(log_lines: pd.DataFrame) -> pd.Series:
+    """Return the number of lines of each file."""
     return log_lines["file"].astype("string").value_counts()
 
 
 def _share_out(reader: exim.Reader, partitions: Spool) -> pd.Series:
     """Write the lines of each message into one partition; return the number of lines of each file."""
-    rows = pd.Series(dtype="int64")
+    counts = pd.Series(dtype="int64")
     for lines in _batches(reader):
-        rows = rows.add(_rows(lines), fill_value=0)
+        counts = counts.add(rows(lines), fill_value=0)
         hashed = pd.util.hash_array(lines["message_id"].fillna("").to_numpy(object)) % PARTITIONS
-        number = lines["line"].to_numpy(int) % PARTITIONS
-        chosen = np.where(lines["message_id"].isna(), number, hashed.astype(int))
+        in_turn = lines["line"].to_numpy(int) % PARTITIONS
+        chosen = np.where(lines["message_id"].isna(), in_turn, hashed.astype(int))
         for number, part in lines.groupby(chosen):
             partitions.add(f"part{number}", part)
-    return rows.astype("int64")
+    return counts.astype("int64")
 
 
 def _batches(reader: Iterable[pd.DataFrame]) -> Iterator[pd.DataFrame]:
@@ -96,8 +97,10 @@ def _partitions(partitions: Spool) -> Iterator[pd.DataFrame]:
         yield tables.concat(partitions.pieces(f"part{number}"), "log_lines")
 
 
-def _analyse(lines: pd.DataFrame, of_interest: OfInterest | None, spool: Spool | None) -> exim.Log:
-    """Return what whole messages say, and of their lines those that are kept."""
+def analyse(
+    lines: pd.DataFrame, of_interest: OfInterest | None = None, spool: Spool | None = None
+) -> exim.Log:
+    """Return what whole messages say, and of their lines those of messages with a failed attempt."""
     attempts, messages = exim.attempts(lines), exim.messages(lines)
     failed = attempts[(attempts["outcome"] != "delivered").fillna(True)]
     failed = failed if of_interest is None else failed[of_interest(failed)]
@@ -107,7 +110,8 @@ def _analyse(lines: pd.DataFrame, of_interest: OfInterest | None, spool: Spool |
     return exim.Log(lines[kept], messages, attempts, tables.empty("skipped"))
 
 
-def _together(parts: Sequence[exim.Log], skipped: pd.DataFrame) -> exim.Log:
+def together(parts: Sequence[exim.Log], skipped: pd.DataFrame) -> exim.Log:
+    """Put logs together that have no message in common."""
     lines, messages, attempts = (
         tables.concat([getattr(part, name) for part in parts], name)
         for name in ("log_lines", "messages", "attempts")

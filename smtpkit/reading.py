@@ -19,7 +19,7 @@ from tqdm.auto import tqdm
 
 from smtpkit import smtp, tables
 from smtpkit.capture import CaptureError, Knowledge, Reader, Seen, in_order, look, payload_of, together
-from smtpkit.files import located
+from smtpkit.files import size
 from smtpkit.spool import Spool
 from smtpkit.traffic import Kept, OfInterest, Traffic, analyse, nothing, whole
 
@@ -41,6 +41,7 @@ class Source(NamedTuple):
     seen: Seen | None = None
     knowledge: Knowledge | None = None
     captures: pd.DataFrame | None = None
+    skipped: pd.DataFrame | None = None
     shared: np.ndarray = np.empty(0, np.int64)
 
 
@@ -93,58 +94,57 @@ def read(
         readings = _on_all_cores(each, sources)
     else:
         readings = [each(source, silent=_SILENT) for source in sources]
-    numbers = dict.fromkeys(source.capture for source in sources)
-    return [
-        _capture([(s, r) for s, r in zip(sources, readings, strict=True) if s.capture == number])
-        for number in numbers
-    ]
+    by_number: dict[int, list[tuple[Source, Reading]]] = {}
+    for source, reading in zip(sources, readings, strict=True):
+        by_number.setdefault(source.capture, []).append((source, reading))
+    return [_capture(shares) for shares in by_number.values()]
 
 
 def _sources(rotations: Sequence[Sequence[str]]) -> Iterator[Source]:
     number = 0
     for rotation in rotations:
-        if len(rotation) == 1:
-            found = [Source(tuple(rotation), number)]
-        else:
-            found = _looked_at(in_order(rotation), number)
+        found = [Source(tuple(rotation), number)] if len(rotation) == 1 else _looked_at(rotation, number)
         yield from found
         number = found[-1].capture + 1
 
 
-def _looked_at(paths: Sequence[str], number: int) -> list[Source]:
-    """Look through a rotation, and share it among the cores."""
-    files: list[Seen] = []
+def _looked_at(rotation: Sequence[str], number: int) -> list[Source]:
+    """Look through a rotation, to share it among the cores."""
+    paths, files = in_order(rotation), list[Seen]()
+    count = min(os.cpu_count() or 1, len(paths)) if _large(paths) else 1
     for path in paths:
-        files.append(look(path, files[-1].knowledge if files else None))
-    if _overlap(files):
-        return [Source((path,), number + n) for n, path in enumerate(paths)]
-    cores = (os.cpu_count() or 1) if _large(paths) else 1
-    edges = np.linspace(0, len(paths), min(cores, len(paths)) + 1).astype(int).tolist()
-    shares = [slice(*edge) for edge in pairwise(edges)]
-    seen = [together(files[share]) for share in shares]
+        files.append(look(path, files[-1] if files else None))
+    return apart(paths, number) if overlap(files) else shares(paths, number, files, count)
+
+
+def apart(paths: Sequence[str], number: int) -> list[Source]:
+    """Return each file as a capture of its own."""
+    return [Source((path,), number + n) for n, path in enumerate(paths)]
+
+
+def shares(paths: Sequence[str], number: int, files: Sequence[Seen], count: int) -> list[Source]:
+    """Share a rotation's files, which were looked at, in the order of reading."""
+    edges = np.linspace(0, len(paths), count + 1).astype(int).tolist()
+    parts = [slice(*edge) for edge in pairwise(edges)]
+    seen = [together(files[part]) for part in parts]
     streams, counts = np.unique(np.concatenate([one.streams for one in seen]), return_counts=True)
-    captures = files[-1].knowledge.account.captures(number)
+    account = files[-1].knowledge.account
+    whole_ = account.captures(number), account.skipped(), streams[counts > 1]
+    before = [files[part.start - 1].knowledge if part.start else Knowledge() for part in parts]
     return [
-        Source(
-            tuple(paths[share]),
-            number,
-            one,
-            files[share.start - 1].knowledge.only(one.streams) if share.start else None,
-            captures,
-            streams[counts > 1],
-        )
-        for share, one in zip(shares, seen, strict=True)
+        Source(tuple(paths[part]), number, one, known.only(one.streams), *whole_)
+        for part, one, known in zip(parts, seen, before, strict=True)
     ]
 
 
-def _overlap(files: Sequence[Seen]) -> bool:
+def overlap(files: Sequence[Seen]) -> bool:
     """Say whether files go over the same time: they are capture points of their own, and no rotation."""
     spans = sorted((file.first, file.last) for file in files if file.rows)
     return any(later[0] < earlier[1] for earlier, later in pairwise(spans))
 
 
 def _large(paths: Iterable[str]) -> bool:
-    return sum(os.path.getsize(located(path)) for path in paths) >= WORTH_WORKERS
+    return sum(map(size, paths)) >= WORTH_WORKERS
 
 
 def _worth_workers(sources: Sequence[Source]) -> bool:
@@ -161,23 +161,23 @@ def _on_all_cores(each: Callable[[Source], Reading], sources: Sequence[Source]) 
         )
 
 
-def _capture(shares: Sequence[tuple[Source, Reading]]) -> Reading:
+def _capture(shares_: Sequence[tuple[Source, Reading]]) -> Reading:
     """Put the shares of one capture together, and the connections that reach from one to the next."""
-    sources, readings = zip(*shares, strict=True)
-    if len(shares) == 1:
+    sources, readings = zip(*shares_, strict=True)
+    if len(readings) == 1:
         return readings[0]
-    captures, account = sources[0].captures, sources[-1].seen.knowledge.account
-    pieces = [reading.traffic for reading in readings]
-    pieces.append(joined([shared for reading in readings for shared in reading.shared], captures))
-    paths = tuple(path for source in sources for path in source.paths)
-    return Reading(
-        paths,
-        whole(pieces, paths),
-        [],
-        captures,
-        account.skipped(),
-        sum(reading.left_out for reading in readings),
-    )
+    shared = [one for reading in readings for one in reading.shared]
+    return capture(readings, joined(shared, sources[0].captures), sources[0].captures, sources[0].skipped)
+
+
+def capture(
+    readings: Sequence[Reading], reaching_over: Traffic, captures: pd.DataFrame, skipped: pd.DataFrame
+) -> Reading:
+    """Return the reading of a capture: those of its shares, and connections that reach over several."""
+    paths = tuple(path for reading in readings for path in reading.paths)
+    traffic = whole([*(reading.traffic for reading in readings), reaching_over], paths)
+    left_out = sum(reading.left_out for reading in readings)
+    return Reading(paths, traffic, [], captures, skipped, left_out)
 
 
 def joined(shared: Sequence[Shared], captures: pd.DataFrame) -> Traffic:
@@ -204,6 +204,8 @@ def read_source(
             kept.add(analyse(packets, heard, captures))
     except CaptureError as found:
         error = str(found)
+    except OSError as found:
+        error = f"{found.filename}: cannot be read any more ({found.strerror}); is it still there?"
     return Reading(
         source.paths,
         whole(kept.pieces or [nothing()], source.paths),

@@ -28,7 +28,9 @@ MAY_IMPORT = {
     "traffic": GROUND | ANALYSES,
     "reading": GROUND | READERS | ANALYSES | {"traffic"},
     "logs": GROUND | {"exim"},
-    "incident": GROUND | READERS | ANALYSES | {"join", "octets", "traffic", "reading", "logs"},
+    "workers": GROUND | {"traffic", "reading", "logs"},
+    "incident": GROUND | READERS | ANALYSES | {"join", "octets", "traffic", "reading", "workers"},
+    "cluster": GROUND | {"capture", "exim", "traffic", "reading", "logs"},
     "redact": GROUND | {"incident"},
     "correlation": GROUND,
     "observations": GROUND | ANALYSES | {"incident", "correlation"},
@@ -43,6 +45,8 @@ MAY_IMPORT = {
     "cli": GROUND
     | {
         "capture",
+        "workers",
+        "cluster",
         "incident",
         "redact",
         "observations",

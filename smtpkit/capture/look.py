@@ -26,15 +26,15 @@ class Seen(NamedTuple):
     knowledge: Knowledge  # what a reader then knows
 
 
-def look(path: str | os.PathLike[str], before: Knowledge | None = None) -> Seen:
-    """Read through a file and keep next to nothing; `before` is the knowledge from the file before it.
+def look(path: str | os.PathLike[str], before: Seen | None = None) -> Seen:
+    """Read through a file and keep next to nothing; `before` is what the look at the file before it told.
 
     Raises
     ------
     OSError
         If the file cannot be opened. One that is no capture is in the knowledge's account.
     """
-    reader, last_row, rows = Reader(path, knowledge=before), np.empty(0, np.int64), 0
+    reader, last_row, rows = Reader(path, knowledge=before and before.knowledge), np.empty(0, np.int64), 0
     first, last = np.iinfo(np.int64).max, decoder.NAT
     try:
         for batch in reader._decoded():

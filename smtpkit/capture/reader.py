@@ -16,7 +16,7 @@ from smtpkit.capture.account import Account
 from smtpkit.capture.containers import Batch, CaptureError, CaptureFile
 from smtpkit.capture.inner import inner_ip
 from smtpkit.capture.known import Fragments, Known
-from smtpkit.files import located
+from smtpkit.files import size
 
 INTERPRETED_FRAMES = 30_000  # so many are read before numba is worth its loading, or even its compiling
 LARGE = 32 << 20  # bytes of files that are not worth being begun interpreted
@@ -134,7 +134,7 @@ class Reader:
         self.knowledge = Knowledge() if self._before is None else self._before.copy()
         self._account = account = self.knowledge.account
         self._cells = np.empty((len(decoder.CELLS), 0), np.int64)
-        self._bytes, self._read = sum(os.path.getsize(located(path)) for path in self.paths), 0
+        self._bytes, self._read = sum(map(size, self.paths)), 0
         for path in in_order(self.paths):
             file, before = CaptureFile(path), self._read
             try:

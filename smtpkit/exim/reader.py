@@ -15,7 +15,7 @@ from smtpkit import forms, tables
 from smtpkit.exim import columns, lines, syslog
 from smtpkit.exim.clock import NAT, SECOND, Clock, LogError, zone
 from smtpkit.exim.entries import LONGEST, Block, Entries, Skipped
-from smtpkit.files import Input, located, open_input
+from smtpkit.files import Input, open_input, written
 
 BLOCK = 4 << 20  # bytes of a file that are read at once
 INTERPRETED = 2 << 20  # bytes that are read before numba is worth its loading, or even its compiling
@@ -115,7 +115,7 @@ class LogFile:
 
     def _written(self) -> datetime:
         """Return when the file was last written: the years of RFC 3164 follow from it."""
-        return datetime.fromtimestamp(os.stat(located(self.path)).st_mtime, UTC).replace(tzinfo=None)
+        return datetime.fromtimestamp(written(self.path), UTC).replace(tzinfo=None)
 
     def _entries(self, blocks: Iterator[bytes], before: int) -> Iterator[Entries]:
         data, number, written = b"", 1, self._written()

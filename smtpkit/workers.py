@@ -1,0 +1,55 @@
+"""Where the reading is done: here, or on the machines of a cluster (`smtpkit.cluster`)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Protocol
+
+from smtpkit import logs, reading
+from smtpkit.spool import Spool
+from smtpkit.traffic import OfInterest
+
+
+class Workers(Protocol):
+    """What `incident.load` asks of those who read for it.
+
+    `keeps_all` says whether rows that an incident has no room for are kept elsewhere.
+    """
+
+    keeps_all: bool
+
+    def map(self, function: Callable[..., Any], *arguments: Iterable[Any]) -> list[Any]:
+        """Call a function for each of several files."""
+
+    def captures(
+        self, rotations: Sequence[Sequence[str]], of_interest: OfInterest | None
+    ) -> list[reading.Reading]:
+        """Read captures as `reading.read` does."""
+
+    def logs(
+        self, paths: Sequence[str], timezone: str | None, of_interest: logs.OfInterest | None
+    ) -> logs.Reading:
+        """Read logs as `logs.read` does."""
+
+
+class Here:
+    """Work on this machine."""
+
+    def __init__(self, spool: Spool | None = None) -> None:
+        self.keeps_all, self._spool = spool is not None, spool
+
+    def map(self, function: Callable[..., Any], *arguments: Iterable[Any]) -> list[Any]:
+        """Call a function for each of several files."""
+        return list(map(function, *arguments))
+
+    def captures(
+        self, rotations: Sequence[Sequence[str]], of_interest: OfInterest | None
+    ) -> list[reading.Reading]:
+        """Read captures."""
+        return reading.read(rotations, of_interest=of_interest, spool=self._spool)
+
+    def logs(
+        self, paths: Sequence[str], timezone: str | None, of_interest: logs.OfInterest | None
+    ) -> logs.Reading:
+        """Read logs."""
+        return logs.read(paths, timezone, of_interest=of_interest, spool=self._spool)
