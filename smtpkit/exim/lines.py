@@ -943,19 +943,22 @@ def recipients(buf, at, end, spans):
 # --- values ----------------------------------------------------------------------------------------------
 
 
-def gather(buf, found, quoted, offsets, out):
+def gather(buf, found, quoted, first, offsets, out):
     r"""Copy values one behind the other; of `quoted` ones ``\"`` and ``\\`` are undone.
+
+    The entries are the rows from `first` on; `offsets` says where in `out` the value of each row starts, and
+    where the last one ends. Where the first one starts is there already.
 
     Returns
     -------
     int
-        Bytes copied; `offsets` says where each entry's value starts, and where the last one ends.
+        Where the last one ends.
     """
-    to, entry = 0, 0
+    to, row = offsets[first], first + 1
     for n in range(len(found)):
-        while entry <= found[n, 0]:
-            offsets[entry] = to
-            entry += 1
+        while row <= first + found[n, 0]:
+            offsets[row] = to
+            row += 1
         at, end = found[n, 1], found[n, 2]
         if quoted and at > 0 and buf[at - 1] == QUOTE:
             to = unescape(buf, at, end, out, to)
@@ -963,9 +966,16 @@ def gather(buf, found, quoted, offsets, out):
         for k in range(end - at):
             out[to + k] = buf[at + k]
         to += end - at
-    for left in range(entry, len(offsets)):
+    for left in range(row, len(offsets)):
         offsets[left] = to
     return to
+
+
+def mark(found, first, there):
+    """Set the bit of each row that has a value; the entries are the rows from `first` on."""
+    for n in range(len(found)):
+        row = first + found[n, 0]
+        there[row >> 3] |= 1 << (row & 7)
 
 
 def unescape(buf, at, end, out, to):
