@@ -1000,9 +1000,12 @@ def intern(buf, found, slots, codes, firsts):
     int
         How many numbers there are.
     """
-    count, mask = 0, len(slots) - 1
+    count, mask, code = 0, len(slots) - 1, -1
     for n in range(len(found)):
         at, end = found[n, 1], found[n, 2]
+        if n and same(buf, at, end, found[n - 1, 1], found[n - 1, 2]):  # which is frequent
+            codes[found[n, 0]] = code
+            continue
         place, tries, code = hashed(buf, at, end) * len(slots) >> 32, PROBES, -1
         while tries and code < 0 and slots[place] >= 0:
             first = firsts[slots[place]]
@@ -1037,10 +1040,10 @@ def same(buf, at, end, start, stop):
     """Tell whether two texts are equal."""
     if end - at != stop - start:
         return False
-    differ = 0
-    for k in range(end - at):
-        differ |= buf[at + k] ^ buf[start + k]
-    return differ == 0
+    for k in range(end - at):  # noqa: SIM110
+        if buf[at + k] != buf[start + k]:
+            return False
+    return True
 
 
 def integers(buf, found, largest, values, absent):
