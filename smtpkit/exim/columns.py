@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import mmap
 import threading
+from collections import defaultdict
 from collections.abc import Iterable
 from types import SimpleNamespace
 from typing import Any, NamedTuple
@@ -33,6 +35,36 @@ class Coded(NamedTuple):
     names: pa.LargeStringArray
 
 
+class Texts(NamedTuple):
+    """Where texts stand in `buffer`: entry, start and end; of `quoted` ones backslashes are undone."""
+
+    form: SimpleNamespace
+    buffer: Any
+    found: np.ndarray
+    quoted: bool = False
+
+    @property
+    def length(self) -> int:
+        """Their bytes at most."""
+        return int((self.found[:, 2] - self.found[:, 1]).sum())
+
+    def gather(self, first: int, offsets: np.ndarray, out: np.ndarray) -> int:
+        """Copy them one behind the other, as `lines.gather`."""
+        view = self.form.view
+        return self.form.gather(self.buffer, view(self.found), self.quoted, first, view(offsets), view(out))
+
+    def mark(self, first: int, there: np.ndarray) -> None:
+        """Set the bit of each row that has one."""
+        self.form.mark(self.form.view(self.found), first, self.form.view(there))
+
+    def array(self, rows: int) -> pa.LargeStringArray:
+        """Return them by row; rows without one have an empty text."""
+        offsets, out = np.zeros(rows + 1, np.int64), np.empty(self.length, np.uint8)
+        self.gather(0, offsets, out)
+        buffers = [None, pa.py_buffer(offsets), pa.py_buffer(out)]
+        return pa.Array.from_buffers(pa.large_string(), rows, buffers)
+
+
 class Values:
     """The values of some entries: `found` says where in `buffer` each stands, as in `lines.decode`."""
 
@@ -44,15 +76,12 @@ class Values:
         found = self._found[lines.SPANS.index(name)]
         return found if len(found) else None
 
-    def texts(self, name: str) -> pa.LargeStringArray | None:
+    def texts(self, name: str) -> Texts | None:
         """Return the values as text; None if there are none at all."""
         found = self.found(name)
         if found is None:
             return None
-        there = np.zeros(self.size, bool)
-        there[found[:, 0]] = True
-        nulls = None if len(found) == self.size else pa.array(there).buffers()[1]
-        return self._gather(found, self.size, nulls, name in ("confirmation", "subject"))
+        return Texts(self._form, self._buffer, found.copy(), name in ("confirmation", "subject"))
 
     def coded(self, name: str) -> Coded | None:
         """Return the values as numbers of texts; None if there are none at all."""
@@ -65,7 +94,7 @@ class Values:
         count = self._form.intern(self._buffer, view(found), view(slots), view(codes), view(firsts))
         different = found[firsts[:count]]
         different[:, 0] = np.arange(count)
-        return Coded(_narrow(codes, count), self._gather(different, count))
+        return Coded(_narrow(codes, count), Texts(self._form, self._buffer, different).array(count))
 
     def numbers(self, name: str) -> tuple[np.ndarray, np.ndarray] | None:
         """Return the values as numbers, and where there is none."""
@@ -78,16 +107,6 @@ class Values:
         else:
             self._form.integers(self._buffer, view(found), _LARGEST[name], view(values), view(absent))
         return values, absent
-
-    def _gather(
-        self, found: np.ndarray, size: int, nulls: pa.Buffer | None = None, quoted: bool = False
-    ) -> pa.LargeStringArray:
-        offsets = pa.allocate_buffer(8 * (size + 1))
-        out = pa.allocate_buffer(int((found[:, 2] - found[:, 1]).sum()))
-        view = self._form.view
-        into = view(np.frombuffer(offsets, np.int64)), view(np.frombuffer(out, np.uint8))
-        self._form.gather(self._buffer, view(found), quoted, *into)
-        return pa.Array.from_buffers(pa.large_string(), size, [nulls, offsets, out])
 
 
 def piece(entries: Entries, time: np.ndarray, file: str) -> Piece:
@@ -124,7 +143,7 @@ def _room(count: int) -> np.ndarray:
     """Return room for the places of so many entries' values, used again and again by each thread."""
     room = getattr(_ROOM, "found", None)
     if room is None or room.shape[1] < count:
-        room = _ROOM.found = np.empty((len(lines.SPANS), count, 3), np.int32)
+        room = _ROOM.found = _zeros(len(lines.SPANS) * count * 3, np.int32).reshape(-1, count, 3)
     return room
 
 
@@ -144,61 +163,114 @@ def _continued(
 
 
 def frame(pieces: Iterable[Piece]) -> pd.DataFrame:
-    """Return the table `log_lines`. Numbers go into arrays that grow: no column is in memory twice."""
-    numbers = {name: _Numbers(column) for name, column in _COLUMNS.items() if column.dtype[0] in "IFid"}
-    chunks: dict[str, list[Any]] = {name: [] for name in _COLUMNS if name not in numbers}
-    sizes: list[int] = []
+    """Return the table `log_lines`. Columns grow as pieces arrive: none is in memory twice."""
+    columns = {name: _growing(column) for name, column in _COLUMNS.items()}
+    rows = 0
     for piece in pieces:
-        sizes.append(len(piece["line"]))
-        for name, chunk in piece.items():
-            if name in numbers:
-                numbers[name].append(chunk, sizes[-1])
-            else:
-                chunks[name].append(chunk)
-    if not sizes:
+        start, rows = rows, rows + len(piece["line"])
+        for name, column in columns.items():
+            column.append(piece[name], start, rows)
+    if not rows:
         return tables.empty("log_lines")
-    columns = {name: column.array() for name, column in numbers.items()}
-    for name, own in chunks.items():
-        columns[name] = _text(own, sizes) if _COLUMNS[name].dtype == "string" else _categorical(own, sizes)
-        own.clear()
-    return pd.DataFrame({name: columns[name] for name in _COLUMNS}, copy=False)
+    return pd.DataFrame({name: column.array(rows) for name, column in columns.items()}, copy=False)
+
+
+def _growing(column: tables.Column) -> _Numbers | _Texts | _Categories:
+    if column.dtype[0] in "IFid":
+        return _Numbers(column.dtype)
+    return _Categories() if column.dtype == "category" else _Texts()
+
+
+class _Room:
+    """An array that grows; what was not entered yet is zero."""
+
+    def __init__(self, dtype: Any) -> None:
+        self.values = np.empty(0, dtype)
+
+    def upto(self, size: int, dtype: Any = None) -> np.ndarray:
+        """Return the array with room for so many, of this type if one is given."""
+        old, kept = self.values, dtype is None or dtype == self.values.dtype
+        if size > len(old) or not kept:
+            self.values = _zeros(4 * size if size > len(old) else len(old), old.dtype if kept else dtype)
+            self.values[: len(old)] = old
+        return self.values
+
+
+def _zeros(size: int, dtype: Any) -> np.ndarray:
+    """Return zeros that take memory where they are touched, and in small pages: numpy asks for huge ones."""
+    private = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
+    return np.frombuffer(mmap.mmap(-1, size * np.dtype(dtype).itemsize, private), dtype)
 
 
 class _Numbers:
-    """A column of numbers or times that grows."""
+    """A column of numbers or times."""
 
-    def __init__(self, column: tables.Column) -> None:
-        self._column, self._size = column, 0
-        self._values = np.empty(0, np.int64 if column.dtype == tables.TIME else column.dtype.lower())
-        self._absent = np.empty(0, bool)
+    def __init__(self, dtype: str) -> None:
+        self._dtype = dtype
+        self._values = _Room(np.int64 if dtype == tables.TIME else dtype.lower())
+        self._absent = _Room(bool)
 
-    def append(self, chunk: Any, size: int) -> None:
-        """Add what a piece has; None if it has no value at all."""
-        start, self._size = self._size, self._size + size
-        if self._size > len(self._values):
-            self._values = _longer(self._values, start, 4 * self._size)
-            self._absent = _longer(self._absent, start, 4 * self._size)
+    def append(self, chunk: Any, start: int, end: int) -> None:
+        """Enter what a piece has; None if it has no value at all."""
         values, absent = chunk if isinstance(chunk, tuple) else (chunk, chunk is None)
-        self._absent[start : self._size] = absent
+        self._absent.upto(end)[start:end] = absent
         if values is not None:
-            self._values[start : self._size] = values
+            self._values.upto(end)[start:end] = values
 
-    def array(self) -> Any:
+    def array(self, rows: int) -> Any:
         """Return the column for pandas."""
-        values, absent = self._values[: self._size], self._absent[: self._size]
-        if self._column.dtype == tables.TIME:
+        values, absent = self._values.upto(rows)[:rows], self._absent.upto(rows)[:rows]
+        if self._dtype == tables.TIME:
             return pd.DatetimeIndex(values.view("M8[ns]"), tz="UTC")
-        if self._column.dtype == "int32":
+        if self._dtype == "int32":
             return values
-        kind = pd.arrays.FloatingArray if self._column.dtype == "Float64" else pd.arrays.IntegerArray
+        kind = pd.arrays.FloatingArray if self._dtype == "Float64" else pd.arrays.IntegerArray
         return kind(values, absent)
 
 
-def _longer(array: np.ndarray, used: int, size: int) -> np.ndarray:
-    """Return a longer copy; what is beyond the used part is zero, and costs no memory until it is touched."""
-    longer = np.zeros(size, array.dtype)
-    longer[:used] = array[:used]
-    return longer
+class _Texts:
+    """A column of texts, laid out as Arrow's: bytes, where each text starts, a bit for each that is there."""
+
+    def __init__(self) -> None:
+        self._bytes, self._offsets, self._there = _Room(np.uint8), _Room(np.int64), _Room(np.uint8)
+        self._used = 0  # bytes
+
+    def append(self, texts: Texts | None, start: int, end: int) -> None:
+        """Enter those of a piece; None if it has no text at all."""
+        if texts is not None:
+            out, offsets = self._bytes.upto(self._used + texts.length), self._offsets.upto(end + 1)
+            offsets[start] = self._used
+            self._used = texts.gather(start, offsets[: end + 1], out)
+            texts.mark(start, self._there.upto(end // 8 + 1))
+        elif self._used:
+            self._offsets.upto(end + 1)[start : end + 1] = self._used
+
+    def array(self, rows: int) -> pd.arrays.ArrowStringArray:
+        """Return the column for pandas."""
+        there, offsets = self._there.upto(rows // 8 + 1), self._offsets.upto(rows + 1)
+        parts = there[: rows // 8 + 1], offsets[: rows + 1], self._bytes.values[: self._used]
+        texts = pa.Array.from_buffers(pa.large_string(), rows, [pa.py_buffer(part) for part in parts])
+        return pd.arrays.ArrowStringArray(texts)
+
+
+class _Categories:
+    """A column of texts of which many are alike."""
+
+    def __init__(self) -> None:
+        self._codes, self._known = _Room(np.int8), defaultdict[str, int]()
+        self._known.default_factory = self._known.__len__  # a new name has the next number
+
+    def append(self, chunk: Coded | None, start: int, end: int) -> None:
+        """Enter those of a piece; None if it has no text at all."""
+        names = chunk.names.to_numpy(zero_copy_only=False).tolist() if chunk else []
+        numbers = np.array([*map(self._known.__getitem__, names), -1])
+        codes = self._codes.upto(end, np.min_scalar_type(-max(len(self._known), 1)))
+        codes[start:end] = numbers[chunk.codes] if chunk else -1
+
+    def array(self, rows: int) -> pd.Categorical:
+        """Return the column for pandas."""
+        names = pd.Index(pd.array(pa.array(list(self._known), pa.large_string()), dtype="str"))
+        return pd.Categorical.from_codes(self._codes.values[:rows], names)
 
 
 def _column(values: Values, column: tables.Column) -> Any:
@@ -225,10 +297,9 @@ def _options(values: Values) -> Coded | None:
     names = [name for name in _OPTIONS if values.found(name) is not None]
     if len(names) < 2:
         return values.coded(_OPTIONS[0])
-    texts = (pc.fill_null(values.texts(name), "") for name in names[1:])
-    return _encoded(
-        pc.binary_join_element_wise(values.texts(names[0]), *texts, pa.scalar("", pa.large_string()))
-    )
+    texts = (values.texts(name) for name in names)
+    columns = (text.array(values.size) for text in texts if text is not None)
+    return _encoded(_present(pc.binary_join_element_wise(*columns, pa.scalar("", pa.large_string()))))
 
 
 def _read_errors(columns: Piece, values: Values) -> None:
@@ -276,20 +347,3 @@ def _numbers(
     numbers = np.append(np.where(numbers > largest, -1, numbers), -1)[rows]
     absent = numbers < 0
     return None if absent.all() else (np.where(absent, 0, numbers).astype(dtype), absent)
-
-
-def _text(chunks: list[Any], sizes: list[int]) -> pd.arrays.ArrowStringArray:
-    nothing = pa.nulls(max(sizes), pa.large_string())  # once, however often
-    arrays = [nothing[:size] if chunk is None else chunk for chunk, size in zip(chunks, sizes, strict=True)]
-    return pd.arrays.ArrowStringArray(pa.chunked_array(arrays))
-
-
-def _categorical(chunks: list[Coded | None], sizes: list[int]) -> pd.Categorical:
-    known = [chunk.names for chunk in chunks if chunk is not None]
-    names = pc.unique(pa.chunked_array(known, pa.large_string()))
-    codes = np.full(sum(sizes), -1, np.min_scalar_type(-max(len(names), 1)))
-    for chunk, end, size in zip(chunks, np.cumsum(sizes), sizes, strict=True):
-        if chunk is not None:
-            here = pc.index_in(chunk.names, names).to_numpy()
-            codes[end - size : end] = np.append(here, -1)[chunk.codes]
-    return pd.Categorical.from_codes(codes, pd.Index(pd.array(names, dtype="str")))

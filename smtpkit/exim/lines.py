@@ -943,19 +943,22 @@ def recipients(buf, at, end, spans):
 # --- values ----------------------------------------------------------------------------------------------
 
 
-def gather(buf, found, quoted, offsets, out):
+def gather(buf, found, quoted, first, offsets, out):
     r"""Copy values one behind the other; of `quoted` ones ``\"`` and ``\\`` are undone.
+
+    The entries are the rows from `first` on; `offsets` says where in `out` the value of each row starts, and
+    where the last one ends. Where the first one starts is there already.
 
     Returns
     -------
     int
-        Bytes copied; `offsets` says where each entry's value starts, and where the last one ends.
+        Where the last one ends.
     """
-    to, entry = 0, 0
+    to, row = offsets[first], first + 1
     for n in range(len(found)):
-        while entry <= found[n, 0]:
-            offsets[entry] = to
-            entry += 1
+        while row <= first + found[n, 0]:
+            offsets[row] = to
+            row += 1
         at, end = found[n, 1], found[n, 2]
         if quoted and at > 0 and buf[at - 1] == QUOTE:
             to = unescape(buf, at, end, out, to)
@@ -963,9 +966,16 @@ def gather(buf, found, quoted, offsets, out):
         for k in range(end - at):
             out[to + k] = buf[at + k]
         to += end - at
-    for left in range(entry, len(offsets)):
+    for left in range(row, len(offsets)):
         offsets[left] = to
     return to
+
+
+def mark(found, first, there):
+    """Set the bit of each row that has a value; the entries are the rows from `first` on."""
+    for n in range(len(found)):
+        row = first + found[n, 0]
+        there[row >> 3] |= 1 << (row & 7)
 
 
 def unescape(buf, at, end, out, to):
@@ -990,9 +1000,12 @@ def intern(buf, found, slots, codes, firsts):
     int
         How many numbers there are.
     """
-    count, mask = 0, len(slots) - 1
+    count, mask, code = 0, len(slots) - 1, -1
     for n in range(len(found)):
         at, end = found[n, 1], found[n, 2]
+        if n and same(buf, at, end, found[n - 1, 1], found[n - 1, 2]):  # which is frequent
+            codes[found[n, 0]] = code
+            continue
         place, tries, code = hashed(buf, at, end) * len(slots) >> 32, PROBES, -1
         while tries and code < 0 and slots[place] >= 0:
             first = firsts[slots[place]]
@@ -1027,10 +1040,10 @@ def same(buf, at, end, start, stop):
     """Tell whether two texts are equal."""
     if end - at != stop - start:
         return False
-    differ = 0
-    for k in range(end - at):
-        differ |= buf[at + k] ^ buf[start + k]
-    return differ == 0
+    for k in range(end - at):  # noqa: SIM110
+        if buf[at + k] != buf[start + k]:
+            return False
+    return True
 
 
 def integers(buf, found, largest, values, absent):
