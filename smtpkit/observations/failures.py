@@ -20,6 +20,7 @@ CLOSING = 421  # service not available, closing transmission channel (RFC 5321 4
 BYE = 221  # the reply to QUIT
 _TIMED_OUT = re.compile(r"time(?:d |[ -])?out", re.IGNORECASE)
 LONG = 1.0  # s at a window of 0; less is a matter of round trips
+TIMES = 3  # copies of what had arrived that are no accident
 # What a log alone says of the manner, by the class of the error.
 _LOGGED = {
     **dict.fromkeys(("refused", "unreachable"), "connect"),
@@ -128,6 +129,7 @@ def _endings(incident: Incident, failed: pd.DataFrame) -> dict[tuple[int, int], 
     ends = ends.merge(_last(incident.transactions), on=KEY, how="left", suffixes=("", "_of"))
     for direction in ("forward", "reverse"):
         ends = ends.merge(_stuck(incident.stalls, direction), on=KEY, how="left")
+    ends = ends.merge(_unheard(incident.packets, ends), on=KEY, how="left")
     tried = failed.dropna(subset=KEY).groupby(KEY)
     logged = pd.DataFrame({"gave_up": tried["end"].max(), "error": tried["error"].last()})
     ends = ends.merge(logged, left_on=KEY, right_index=True, how="left")
@@ -171,6 +173,14 @@ def _stuck(stalls: pd.DataFrame, direction: str) -> pd.DataFrame:
     return last.rename(columns=lambda name: name if name in KEY else f"{name}_{direction}")
 
 
+def _unheard(packets: pd.DataFrame, ends: pd.DataFrame) -> pd.DataFrame:
+    """Count what the client sent again after its acknowledgment to the end: none of these reach it."""
+    again = packets[packets["spurious_retransmission"] & (packets["direction"] == "forward")]
+    again = again[["capture", "stream", "time", "tcp_len"]].merge(ends[[*KEY, "last_new_forward"]], on=KEY)
+    last = again[(again["tcp_len"] > 1) & (again["time"] > again["last_new_forward"])]
+    return last.groupby(KEY).size().rename("unheard").reset_index()
+
+
 def _ending(one: Any) -> dict[str, Any] | None:
     """Tell the manner of one connection; None if it did not fail, or the capture does not hold its end."""
     manner, direction = _manner(one)
@@ -181,34 +191,54 @@ def _ending(one: Any) -> dict[str, Any] | None:
 
 
 def _manner(one: Any) -> tuple[str | None, str | None]:
+    """Return how a connection failed, and which way packets were lost: the first manner that holds."""
     if one.handshake in ("unanswered", "refused"):
         return "connect", None
-    waited = _ends_a_wait(one.last_reply_code, one.last_reply)
-    answered = _true(one.answered) or _true(one.last_reply_code == CLOSING)
-    replied = _true(one.last_reply_code >= 400) and answered and not waited
-    replied &= not _true(one.last_reply_time > one.gave_up)
-    if replied and _known(one.error) and one.error == "timeout":
-        return "stall", "forward"  # the server's log says that it waited in vain: its reply only ends that
-    if _true(one.outstanding_forward > 0) and not (replied and one.last_reply_time < one.start_forward):
-        return ("window" if _true(one.window_forward == 0) else "stall"), "forward"
-    if _true(one.outstanding_reverse > 0) and not _to_nobody(one):
-        return "stall", "reverse"
-    late = _true(one.answered_at > one.gave_up) or _true(one.last_reply_time > one.gave_up)
-    bye = _true(one.last_reply_code == BYE)  # replies come in order: all before it was answered
-    open_ = late or (_true(one.data_open) and not bye) or (_known(one.answered) and not one.answered)
-    if _true(one.zero_window_time_forward > LONG) and open_:
+    if direction := _lost(one):
+        shut = direction == "forward" and _true(one.window_forward == 0)
+        return ("window" if shut else "stall"), direction
+    due = _due(one)
+    if due and _true(one.zero_window_time_forward > LONG):
         return "window", "forward"
-    if replied or (_true(one.refused) and not open_):
+    if _replied(one) or (_true(one.refused) and not due):
         return "reply", None
-    if waited and pd.isna(one.end_sent):
+    if _ends_a_wait(one.last_reply_code, one.last_reply) and pd.isna(one.end_sent):
         return "stall", "forward"
-    if open_ and _true(one.begun < one.gave_up) and _true(one.fin_forward > one.gave_up + SOON):
+    if due and _true(one.begun < one.gave_up) and _true(one.fin_forward > one.gave_up + SOON):
         return "slow", None  # a FIN follows all the data (RFC 9293 3.6)
     if _known(one.phase) and one.phase == "TLS":
         return "tls", None
-    if not open_ or not (_known(one.gave_up) or _known(one.close_time)):
+    if not due or not (_known(one.gave_up) or _known(one.close_time)):
         return None, None
     return ("close" if _server_closed(one) else "silence"), None
+
+
+def _lost(one: Any) -> str | None:
+    """Say which way packets were lost to the end: data, or the acknowledgments of data that had arrived."""
+    replied = _replied(one)
+    if replied and _known(one.error) and one.error == "timeout":
+        return "forward"  # the server's log says that it waited in vain: its reply only ends that
+    if _true(one.outstanding_forward > 0) and not (replied and one.last_reply_time < one.start_forward):
+        return "forward"
+    if _true(one.outstanding_reverse > 0) and not _to_nobody(one):
+        return "reverse"
+    return "reverse" if _true(one.unheard >= TIMES) and _due(one) else None
+
+
+def _replied(one: Any) -> bool:
+    """Say whether the last thing that the server said, while the client waited, refuses what it was sent."""
+    answered = _true(one.answered) or _true(one.last_reply_code == CLOSING)
+    waited = _ends_a_wait(one.last_reply_code, one.last_reply)
+    refuses = _true(one.last_reply_code >= 400) and answered and not waited
+    return refuses and not _true(one.last_reply_time > one.gave_up)
+
+
+def _due(one: Any) -> bool:
+    """Say whether an answer of the server is missing, or came when the client had given up."""
+    if _true(one.answered_at > one.gave_up) or _true(one.last_reply_time > one.gave_up):
+        return True
+    bye = _true(one.last_reply_code == BYE)  # replies come in order: all before it was answered
+    return (_true(one.data_open) and not bye) or (_known(one.answered) and not one.answered)
 
 
 def _to_nobody(one: Any) -> bool:

@@ -18,6 +18,7 @@ NAMES = {
     "oversize_lost": "packets of one size were sent in vain again and again",
     "smaller_pass": "smaller packets were delivered in the same period",
     "oversize_delivered": "packets of that size were delivered in the same period",
+    "loss_explains": "the loss of other packets explains that these never arrived",
     "fragmentable": "the lost packets did not have DF set",
     "window_closed": "the receiver's window had no room for them, or stayed closed",
     "acknowledged": "what was sent was acknowledged",
