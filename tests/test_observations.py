@@ -99,6 +99,32 @@ def test_a_client_that_repeats_what_was_acknowledged_does_not_hear_it():
     assert failures(waits)[["manner", "direction"]].to_numpy().tolist() == [["stall", "reverse"]]
 
 
+SAID = HANDSHAKE + "0.1 < PA seq=1 ack=1 len=40\n0.2 > PA seq=1 ack=41 len=900\n0.3 < A seq=41 ack=901\n"
+
+
+@pytest.mark.parametrize(
+    ("end", "manners"),
+    [
+        ("4 < FA seq=41 ack=901", ["close"]),
+        ("9 > FA seq=901 ack=41\n9 < A seq=41 ack=902", ["silence"]),
+        ("0.2 > FA seq=901 ack=41\n4 < FA seq=41 ack=902", ["close"]),  # who closes a side may wait on
+        ("0.2 > FA seq=901 ack=41\n4 < PA seq=41 ack=902 len=20\n4 > R seq=902", ["silence"]),
+        ("0.2 > FA seq=901 ack=41\n0.3 < PA seq=41 ack=902 len=20\n0.3 < FA seq=61 ack=902", []),
+        ("0.4 < PA seq=41 ack=901 len=20\n0.5 > PFA seq=901 ack=61 len=6\n0.6 < FA seq=61 ack=908", []),
+    ],
+    ids=["hangs up", "silent", "hangs up on half", "answers nobody", "answers half", "no answer to QUIT"],
+)
+def test_without_payload_tcp_tells_who_left_while_an_answer_was_due(end, manners):
+    assert failures(typed(analysed(SAID + end)))["manner"].tolist() == manners
+
+
+def test_a_server_that_takes_a_connection_and_says_nothing():
+    mute = typed(analysed(HANDSHAKE + "9 > FA seq=1 ack=1\n9 < A seq=1 ack=2"))
+    assert failures(mute)["manner"].tolist() == ["silence"]
+    probed = typed(analysed(HANDSHAKE + "0.1 > FA seq=1 ack=1\n0.1 < A seq=1 ack=2"))
+    assert failures(probed).empty
+
+
 # --- endings ---------------------------------------------------------------------------------------------
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from smtpkit.incident import among
+from smtpkit.observations.failures import LONGEST_QUIT
 from smtpkit.observations.groups import Group
 from smtpkit.observations.names import NAMES
 from smtpkit.observations.statement import IN_DATA, most, number, seen
@@ -161,10 +162,9 @@ def _hung_up(group: Group) -> Iterator[dict[str, Any]]:
     yield seen(
         "end_acknowledged", after, dot if after is True else "It had not been acknowledged.", group.source
     )
-    unknown = (group.failures["phase"] == "end of data").any()
-    yield seen(
-        "after_dot", after if len(held) else (pd.NA if unknown else False), dot, after_dot=after is True
-    )
+    phases = group.failures["phase"]
+    earlier = held.empty and bool((phases != "end of data").fillna(False).all())
+    yield seen("after_dot", False if earlier else after, dot, after_dot=after is True)
     waits = (ends["close_time"] - ends["last_new_forward"]).dt.total_seconds().dropna()
     wait = float(waits.median()) if len(waits) else 0.0
     steady = len(waits) > 2 and wait > A_WHILE and _steady(waits)
@@ -183,7 +183,9 @@ def _end_acknowledged(group: Group) -> pd.Series:
     """
     known = group.transactions.set_index(KEY)["end_acknowledged"].astype("boolean")
     ends = group.connections.set_index(KEY)
-    whole = ends["bytes_acknowledged_forward"] >= ends["bytes_sent_forward"]
+    missing = ends["bytes_sent_forward"] - ends["bytes_acknowledged_forward"]
+    left = missing.where(ends["closed_by"].ne("server").fillna(True), missing - LONGEST_QUIT)
+    whole = left <= 0  # what ends TLS may come when the server has left
     all_sent = group.failures[group.failures["phase"] == "end of data"].dropna(subset=KEY)
     sent = whole.index.isin(pd.MultiIndex.from_frame(all_sent[KEY].astype("int64")))
     return known.reindex(whole.index).fillna(

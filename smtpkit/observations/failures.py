@@ -20,6 +20,7 @@ CLOSING = 421  # service not available, closing transmission channel (RFC 5321 4
 BYE = 221  # the reply to QUIT
 _TIMED_OUT = re.compile(r"time(?:d |[ -])?out", re.IGNORECASE)
 LONG = 1.0  # s at a window of 0; less is a matter of round trips
+LONGEST_QUIT = 64  # octets of a QUIT in TLS at the most, or of what ends TLS
 TIMES = 3  # copies of what had arrived that are no accident
 # What a log alone says of the manner, by the class of the error.
 _LOGGED = {
@@ -28,6 +29,9 @@ _LOGGED = {
     **dict.fromkeys(("lost connection", "broken pipe", "reset"), "close"),
     "TLS": "tls",
 }
+
+
+_UNANSWERED = ("timeout", "lost connection", "broken pipe", "reset")  # errors while an answer was due
 
 
 def failures(incident: Incident) -> pd.DataFrame:
@@ -46,6 +50,14 @@ def failures(incident: Incident) -> pd.DataFrame:
         if ending:
             rows.append({**_where(one), **ending, "time": one.end, "source": f"{one.file} frame {one.frame}"})
     return _without_second_names(tables.from_rows(rows, "failures"), incident)
+
+
+def took_mail(incident: Incident) -> pd.Series:
+    """Mark the connections on which a server is seen to accept a message: without SMTP none is."""
+    ends, held = incident.connections, incident.transactions
+    mail = ends["server_port"].isin(tables.SMTP_PORTS) & (ends["client"] != ends["server"])
+    taken = held[(held["end"].notna() & (held["reply_code"] // 100 == 2)).fillna(False)]
+    return mail & among(ends, taken)
 
 
 def _failed(attempts: pd.DataFrame) -> pd.DataFrame:
@@ -135,15 +147,40 @@ def _endings(incident: Incident, failed: pd.DataFrame) -> dict[tuple[int, int], 
     ends = ends.merge(logged, left_on=KEY, right_index=True, how="left")
     ahead = ends["capture"].map(incident.captures.set_index("capture")["clock_offset"]).fillna(0)
     ends["gave_up"] = (ends["gave_up"] - pd.to_timedelta(ahead, unit="s")).fillna(_closed_early(ends))
+    ends = ends.assign(unread=_unread(ends), waits=_waits(ends))
     found = {(one.capture, one.stream): _ending(one) for one in _rows(ends)}
     return {key: ending for key, ending in found.items() if ending}
 
 
 def _closed_early(ends: pd.DataFrame) -> pd.Series:
-    """Return when a client that no log tells of closed without a QUIT, as far as all it said was captured."""
+    """Return when a client that no log tells of gave up: it closed without a QUIT, or while it waited.
+
+    As far as all it said was captured; a client that closes its side may still wait, unless it resets.
+    """
     left = [ends["closed_by"] == "client", ends["quit"].eq(False), ends["gaps_forward"].eq(False)]
-    known = pd.concat(left, axis="columns").fillna(False).astype(bool)
-    return ends["fin_forward"].where(known.all(axis="columns"))
+    known = pd.concat(left, axis="columns").fillna(False).astype(bool).all(axis="columns")
+    waited = (ends["fin_forward"] - ends["waiting_since"]).dt.total_seconds() > LONG
+    gone = _unread(ends) & (waited | ends["rst_forward"].notna())
+    return ends["fin_forward"].where(known | gone)
+
+
+def _unread(ends: pd.DataFrame) -> pd.Series:
+    """Mark the connections of which no SMTP tells whether an answer was due: TLS, or headers only."""
+    return ends["answered"].isna() & ends["data_open"].isna()
+
+
+def _waits(ends: pd.DataFrame) -> pd.Series:
+    """Mark the connections that one side left while an answer was due, as far as TCP alone tells.
+
+    The last thing that a client says is QUIT, whose answer need not be waited for. So something longer must
+    be unanswered, or the first thing said, or the client must have waited, be it for the greeting.
+    """
+    since = ends["waiting_since"]
+    left = ends["close_time"].fillna(ends["fin_forward"]).fillna(ends["fin_reverse"])
+    waited = (left - since).dt.total_seconds() > LONG
+    asked = ends["waiting_bytes"]
+    first = (asked > 0) & (asked == ends["bytes_sent_forward"])
+    return (ends["handshake"] == "complete") & (waited | (asked > LONGEST_QUIT) | first).fillna(False)
 
 
 def _two_sided(connections: pd.DataFrame) -> pd.Series:
@@ -187,6 +224,8 @@ def _ending(one: Any) -> dict[str, Any] | None:
     if manner is None:
         return None
     phase = one.phase_of_data if _true(one.data_open) or _true(one.refused) else one.phase
+    if one.unread and _true(one.bytes_sent_reverse > 0) and _known(phase) and phase == "banner":
+        phase = pd.NA  # something was said, and not captured
     return {"manner": manner, "direction": direction, "phase": phase, "observed": True}
 
 
@@ -237,6 +276,8 @@ def _due(one: Any) -> bool:
     """Say whether an answer of the server is missing, or came when the client had given up."""
     if _true(one.answered_at > one.gave_up) or _true(one.last_reply_time > one.gave_up):
         return True
+    if one.unread:
+        return one.error in _UNANSWERED if _known(one.error) else bool(one.waits)
     bye = _true(one.last_reply_code == BYE)  # replies come in order: all before it was answered
     return (_true(one.data_open) and not bye) or (_known(one.answered) and not one.answered)
 

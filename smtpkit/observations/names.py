@@ -83,6 +83,7 @@ NAMES = {
     "nul_explains": "all messages with a binary zero failed, all others passed",
     "pattern_explains": "all failing messages hold bytes that no passing one holds",
     "split_explains": "all messages with the end of data cut over two packets failed, all others passed",
+    "content_innocent": "messages fail whatever is in them",
     "pattern_sure": "that is no coincidence",
     "sizes_overlap": "larger messages than some that failed have passed",
     "every_message": "every message failed",

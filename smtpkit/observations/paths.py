@@ -350,7 +350,7 @@ _MAY_BE_LOSS = "Whether smaller packets pass on the connections that stand still
 
 
 def _by_chance(path: Path, in_vain: pd.Series) -> bool:
-    """Say whether loss at this path's rate may have taken small packets: those in vain, at least one on each."""
+    """Say whether loss at this rate may have taken the small packets in vain, at least one on each."""
     return bool(path.round_trip_loss ** in_vain.clip(lower=1).sum() > RARE)
 
 
