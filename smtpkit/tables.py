@@ -305,8 +305,8 @@ TABLES: dict[str, tuple[Column, ...]] = {
         Column(
             "waiting_bytes",
             "Int64",
-            "payload that the client sent after the server's last: no answer to it is in the capture; what came "
-            "when the other side had left does not count",
+            "payload of the client after the server's last, with no answer in the capture; what came when "
+            "the other side had left does not count",
             "byte",
         ),
         Column("waiting_since", TIME, "the first of it; the handshake, where neither side sent payload"),

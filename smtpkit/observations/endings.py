@@ -217,12 +217,11 @@ def _unanswered(group: Group) -> Iterator[dict[str, Any]]:
     yield seen(
         "late_answer", late > 0, f"{number(late, 'answer')} came when the client had given up.", group.source
     )
-    waited = (
-        group.attempts["end"]
-        - group.attempts.merge(group.connections, on=KEY, how="left").set_index(group.attempts.index)[
-            "last_new_forward"
-        ]
-    ).dt.total_seconds()
+    tried = group.attempts.merge(group.connections, on=KEY, how="left", suffixes=("", "_of"))
+    # What ends TLS, and acknowledgments, may come after the client gave up.
+    since = tried["last_new_forward"].where(tried["last_new_forward"] < tried["end"], tried["waiting_since"])
+    waited = (tried["end"] - since).dt.total_seconds()
+    waited = waited[waited > 0]
     if waited.notna().any():
         yield seen("unanswered", True, "", group.source, seconds=round(float(waited.median()), 1))
 

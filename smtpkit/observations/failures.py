@@ -166,7 +166,7 @@ def _closed_early(ends: pd.DataFrame) -> pd.Series:
 
 def _unread(ends: pd.DataFrame) -> pd.Series:
     """Mark the connections of which no SMTP tells whether an answer was due: TLS, or headers only."""
-    return ends["answered"].isna() & ends["data_open"].isna()
+    return ends["answered"].isna() & ~ends["data_open"].fillna(False).astype(bool)
 
 
 def _waits(ends: pd.DataFrame) -> pd.Series:
@@ -211,11 +211,19 @@ def _stuck(stalls: pd.DataFrame, direction: str) -> pd.DataFrame:
 
 
 def _unheard(packets: pd.DataFrame, ends: pd.DataFrame) -> pd.DataFrame:
-    """Count what the client sent again after its acknowledgment to the end: none of these reach it."""
+    """Count what the client sent again after its acknowledgment to the end, and what was seen of the server.
+
+    What is acknowledged and sent again has acknowledgments that do not arrive.
+    """
     again = packets[packets["spurious_retransmission"] & (packets["direction"] == "forward")]
     again = again[["capture", "stream", "time", "tcp_len"]].merge(ends[[*KEY, "last_new_forward"]], on=KEY)
     last = again[(again["tcp_len"] > 1) & (again["time"] > again["last_new_forward"])]
-    return last.groupby(KEY).size().rename("unheard").reset_index()
+    said = packets[
+        (packets["direction"] == "reverse") & ~packets["retransmission"] & (packets["tcp_len"] > 0)
+    ]
+    seen = said[among(said, ends)].groupby(KEY)["tcp_len"].sum().rename("seen_reverse")
+    found = ends[KEY].merge(last.groupby(KEY).size().rename("unheard").reset_index(), on=KEY, how="left")
+    return found.merge(seen.reset_index(), on=KEY, how="left").fillna({"unheard": 0, "seen_reverse": 0})
 
 
 def _ending(one: Any) -> dict[str, Any] | None:
@@ -243,13 +251,29 @@ def _manner(one: Any) -> tuple[str | None, str | None]:
         return "reply", None
     if _ends_a_wait(one.last_reply_code, one.last_reply) and pd.isna(one.end_sent):
         return "stall", "forward"
-    if due and _true(one.begun < one.gave_up) and _true(one.fin_forward > one.gave_up + SOON):
-        return "slow", None  # a FIN follows all the data (RFC 9293 3.6)
-    if _known(one.phase) and one.phase == "TLS":
+    if due and _true(one.begun < one.gave_up) and _went_on(one):
+        return "slow", None
+    if _broken_tls(one, due):
         return "tls", None
     if not due or not (_known(one.gave_up) or _known(one.close_time)):
         return None, None
     return ("close" if _server_closed(one) else "silence"), None
+
+
+def _went_on(one: Any) -> bool:
+    """Say whether data still arrived when the client had given up; a FIN follows all of it (RFC 9293 3.6)."""
+    late = one.gave_up + SOON
+    return _true(one.fin_forward > late) or (_true(one.last_new_forward > late) and pd.isna(one.fin_forward))
+
+
+def _broken_tls(one: Any, due: bool) -> bool:
+    """Say whether the TLS handshake ended early; where octets are missing, its end may be among them."""
+    if not _known(one.phase) or one.phase != "TLS":
+        return False
+    if _known(one.tls_alert) or (_known(one.error) and one.error == "TLS"):
+        return True
+    whole = not (_true(one.gaps_forward) or _true(one.gaps_reverse))
+    return whole or (due and one.tls == "client hello")
 
 
 def _lost(one: Any) -> str | None:
@@ -261,7 +285,8 @@ def _lost(one: Any) -> str | None:
         return "forward"
     if _true(one.outstanding_reverse > 0) and not _to_nobody(one):
         return "reverse"
-    return "reverse" if _true(one.unheard >= TIMES) and _due(one) else None
+    missed = _true(one.bytes_sent_reverse > max(one.bytes_acknowledged_reverse, one.seen_reverse))
+    return "reverse" if (missed or _true(one.unheard >= TIMES)) and _due(one) else None
 
 
 def _replied(one: Any) -> bool:
@@ -276,6 +301,8 @@ def _due(one: Any) -> bool:
     """Say whether an answer of the server is missing, or came when the client had given up."""
     if _true(one.answered_at > one.gave_up) or _true(one.last_reply_time > one.gave_up):
         return True
+    if _known(one.phase) and one.phase == "QUIT":
+        return False
     if one.unread:
         return one.error in _UNANSWERED if _known(one.error) else bool(one.waits)
     bye = _true(one.last_reply_code == BYE)  # replies come in order: all before it was answered

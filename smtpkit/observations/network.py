@@ -65,7 +65,7 @@ def _loss(group: Group, here: pd.DataFrame) -> Iterator[dict[str, Any]]:
     whole = here["bytes_acknowledged_forward"] >= here["bytes_sent_forward"]
     whole &= (here["handshake"] != "unanswered") & ~among(here, in_vain)
     repaired = here[repeated & whole]
-    share = len(repaired) / len(here)
+    share = repeated.sum() / len(here)
     heavy = sent > 0 and lost / sent >= HEAVY and share >= OFTEN and len(repaired) > 2
     where = "" if len(alive) == len(here) else " on connections that stayed alive"
     sentence = (
