@@ -11,7 +11,7 @@ from smtpkit.incident import among
 from smtpkit.observations.failures import LONGEST_QUIT
 from smtpkit.observations.groups import Group
 from smtpkit.observations.names import NAMES
-from smtpkit.observations.statement import IN_DATA, most, number, seen
+from smtpkit.observations.statement import IN_DATA, frame, most, number, seen
 from smtpkit.tables import ENDS, KEY
 
 A_WHILE = 1.0  # s; less is a matter of round trips
@@ -24,7 +24,7 @@ LONGEST_LINE = 512  # octets of a command or reply, RFC 5321 4.5.3.1.4; more is 
 _MANNERS = {
     "unreached": ("connect", "No TCP connection came about."),
     "replied": ("reply", "The server refused with a reply of its own."),
-    "tls_broken": ("tls", "The TLS handshake ended early, and nothing of it was lost."),
+    "tls_broken": ("tls", "TLS did not come about, and nothing of it was lost."),
     "unacknowledged": ("stall", "Data that was sent was never acknowledged."),
     "window_closed": ("window", "The server's window closed and stayed closed."),
     "hung_up": ("close", "The connection was closed by the server, or in its name, without an answer."),
@@ -147,6 +147,11 @@ def _broken_tls(group: Group) -> Iterator[dict[str, Any]]:
         alert = int(alerts["tls_alert"].iloc[0])
         sentence = f"The {alerts['tls_alert_by'].iloc[0]} ended it with TLS alert {alert}."
         yield seen("tls_alert", True, sentence, group.source, tls_alert=alert)
+    hidden = sessions[sessions["starttls"].eq("not offered").fillna(False)]
+    if len(hidden):
+        sentence = f"STARTTLS was not offered on {number(len(hidden), 'connection')}."
+        source = frame(hidden["file"].iloc[0], hidden["frame"].iloc[0])
+        yield seen("tls_not_offered", True, sentence, source, tls_not_offered=True)
     sentence = f"The server closed {number(closed, 'handshake')} without an alert."
     yield seen("tls_closed", closed > 0 if len(ends) else pd.NA, sentence, group.source)
     clear = group.delivered["message_id"].isin(group.failures["message_id"].dropna())

@@ -268,9 +268,11 @@ def _went_on(one: Any) -> bool:
 
 def _broken_tls(one: Any, due: bool) -> bool:
     """Say whether the TLS handshake ended early; where octets are missing, its end may be among them."""
+    if _known(one.error) and one.error == "TLS":
+        return True  # it may not even have begun, where STARTTLS is hidden or refused
     if not _known(one.phase) or one.phase != "TLS":
         return False
-    if _known(one.tls_alert) or (_known(one.error) and one.error == "TLS"):
+    if _known(one.tls_alert):
         return True
     whole = not (_true(one.gaps_forward) or _true(one.gaps_reverse))
     return whole or (due and one.tls == "client hello")
@@ -285,7 +287,8 @@ def _lost(one: Any) -> str | None:
         return "forward"
     if _true(one.outstanding_reverse > 0) and not _to_nobody(one):
         return "reverse"
-    missed = _true(one.bytes_sent_reverse > max(one.bytes_acknowledged_reverse, one.seen_reverse))
+    sent = one.bytes_sent_reverse
+    missed = _true(sent > one.bytes_acknowledged_reverse) and _true(sent > one.seen_reverse)
     return "reverse" if (missed or _true(one.unheard >= TIMES)) and _due(one) else None
 
 

@@ -32,6 +32,7 @@ def observe_network(group: Group) -> Iterator[dict[str, Any]]:
         yield seen("window_misread", pd.NA, "Whether windows are misread on the way: no packets are at hand.")
         return
     yield from _loss(group, here)
+    yield _masked(group, here)
     yield from _windows(group, here)
 
 
@@ -83,6 +84,21 @@ def _loss(group: Group, here: pd.DataFrame) -> Iterator[dict[str, Any]]:
     outside = here[here["sack_outside"].fillna(0) > 0]
     sentence = f"On {number(len(outside), 'connection')} SACK edges lie outside of all that was sent."
     yield seen("sack_outside", len(outside) > 0, sentence, first(outside), sack_outside=len(outside) > 0)
+
+
+def _masked(group: Group, here: pd.DataFrame) -> dict[str, Any]:
+    """Say whether ESMTP inspection shows in what was said on the path (facts D1)."""
+    sessions = group.incident.sessions[among(group.incident.sessions, here)]
+    masked = sessions[sessions["masked"].fillna(False).astype(bool)]
+    if sessions["masked"].isna().all():
+        return seen(
+            "masked", pd.NA, "Whether a box on the way inspects SMTP: nothing that was said is at hand."
+        )
+    sentence = (
+        f"On {number(len(masked), 'connection')} of {len(sessions)} a box on the way inspects SMTP: "
+        "asterisks in the greeting, or XXXX for commands or keywords."
+    )
+    return seen("masked", len(masked) > 0, sentence, first(masked), masked=len(masked) > 0)
 
 
 def _in_vain(stalls: pd.DataFrame, connections: pd.DataFrame) -> pd.DataFrame:
