@@ -252,7 +252,11 @@ def _dead(group: Group) -> Iterator[dict[str, Any]]:
     died = _sizes_died(ends) | among(ends, _passed_before(group))
     gone = ends[(ends["dead_from"].notna() & died) | forged]
     if gone.empty:
-        yield seen("forgotten", False if known.any() else pd.NA, "Packets went on passing.", group.source)
+        alive = known.any() and (group.manner != "silence" or _heard_after(ends))
+        sentence = (
+            "Packets went on passing." if alive else "Whether the path still passed packets after the wait."
+        )
+        yield seen("forgotten", False if alive else pd.NA, sentence, group.source)
         return
     several = 2 * len(gone.drop_duplicates(ENDS)) > len(ends[known].drop_duplicates(ENDS))
     yield seen("forgotten", several, _of_dead(gone), group.source)
@@ -281,6 +285,12 @@ def _dead(group: Group) -> Iterator[dict[str, Any]]:
     yield seen("same_moment", bool(after or even or old), sentence, group.source)
     before = int((gone["bytes_acknowledged_forward"] > LONGEST_LINE).sum())
     yield seen("passed_before", before > 0, "Message data had been acknowledged before.", group.source)
+
+
+def _heard_after(ends: pd.DataFrame) -> bool:
+    """Say whether the server was heard once the client had waited, on most of the connections."""
+    later = (ends["last_reverse"] - ends["last_new_forward"]).dt.total_seconds() > A_WHILE
+    return bool(2 * later.sum() > len(ends))
 
 
 def _sizes_died(ends: pd.DataFrame) -> pd.Series:

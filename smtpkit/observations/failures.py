@@ -165,8 +165,12 @@ def _closed_early(ends: pd.DataFrame) -> pd.Series:
 
 
 def _unread(ends: pd.DataFrame) -> pd.Series:
-    """Mark the connections of which no SMTP tells whether an answer was due: TLS, or headers only."""
-    return ends["answered"].isna() & ~ends["data_open"].fillna(False).astype(bool)
+    """Mark the connections of which no SMTP tells whether an answer was due: TLS, or payload cut short.
+
+    Of a reply of several lines the snap length may leave the first.
+    """
+    open_ = ends["data_open"].fillna(False).astype(bool)
+    return (ends["answered"].isna() & ~open_) | ends["gaps_reverse"].fillna(False).astype(bool)
 
 
 def _waits(ends: pd.DataFrame) -> pd.Series:
