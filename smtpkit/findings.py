@@ -21,7 +21,7 @@ from smtpkit.addresses import is_address, is_ipv6
 from smtpkit.causes import CAUSES, Case, Cause
 from smtpkit.causes.unexplained import could_be, rival, unexplained_attempts, unexplained_connections
 from smtpkit.incident import Incident, among
-from smtpkit.observations import MANNERS, failures, observations
+from smtpkit.observations import MANNERS, failures, observations, took_mail
 from smtpkit.printable import endpoint
 from smtpkit.tables import KEY
 
@@ -65,12 +65,7 @@ def diagnose(incident: Incident) -> pd.DataFrame:
 def healthy(incident: Incident, findings: pd.DataFrame) -> list[str]:
     """Return the servers that took mail and have no finding above note."""
     taken = incident.attempts.loc[incident.attempts["outcome"] == "delivered", "peer"]
-    ends = incident.connections[incident.connections["client"] != incident.connections["server"]]
-    ends = ends[ends["server_port"].isin(tables.SMTP_PORTS)]
-    whole = (ends["bytes_sent_forward"] > 0) & (
-        ends["bytes_acknowledged_forward"] >= ends["bytes_sent_forward"]
-    )
-    carried = ends.loc[(whole & (ends["handshake"] == "complete")).fillna(False), "server"]
+    carried = incident.connections.loc[took_mail(incident), "server"]
     sick = findings.loc[findings["severity"].isin(("error", "warn")), "peer"]
     return sorted((set(taken.dropna()) | set(carried.dropna())) - set(sick.dropna()))
 

@@ -304,6 +304,14 @@ TABLES: dict[str, tuple[Column, ...]] = {
         ),
         Column("sack_outside_frame", "Int64", "the first of them", source="frame.number"),
         Column("last_new_forward", TIME, "when the client's stream last moved on (new data or new ACK)"),
+        Column(
+            "waiting_bytes",
+            "Int64",
+            "payload of the client after the server's last, with no answer in the capture; what came when "
+            "the other side had left does not count",
+            "byte",
+        ),
+        Column("waiting_since", TIME, "the first of it; the handshake, where neither side sent payload"),
         Column("max_pause", "Float64", "longest time in which neither side sent anything", "s"),
         Column("pause_start", TIME, "when it began: the packet before it"),
         Column(

@@ -317,6 +317,14 @@ def test_a_capture_that_begins_in_the_stall_makes_it_possible_at_most():
     assert verdict(typed(begun, begun, later(passes(600), 1))) == [("pmtu_black_hole", "error", "possible")]
 
 
+def test_nobody_is_healthy_of_whom_no_mail_is_seen_to_be_taken():
+    whole = HANDSHAKE + "0.1 < PA seq=1 ack=1 len=40\n0.2 > PA seq=1 ack=41 len=900\n"
+    incident = typed(analysed(whole + "0.3 < PA seq=41 ack=901 len=20"))
+    found = smtpkit.diagnose(incident)
+    assert found.empty
+    assert findings.healthy(incident, found) == []
+
+
 def test_failed_connections_of_which_no_log_tells_are_found():
     refused = analysed("0 > S seq=0\n0.03 < RA seq=0 ack=1")
     assert verdict(typed(refused)) == [("connect_failure", "error", "certain")]

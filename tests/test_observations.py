@@ -4,8 +4,9 @@ import pandas as pd
 import pytest
 from conversation import analysed
 from test_findings import BROKEN, typed
-from test_mtu import HANDSHAKE, dies, later, passes
+from test_mtu import DIES, HANDSHAKE, dies, later, passes
 
+from smtpkit import tables
 from smtpkit.observations import failures, observations
 
 CLIENT = "192.0.2.10"
@@ -85,6 +86,43 @@ def test_a_syn_is_unanswered_only_if_the_client_does_not_go_on():
     assert failures(alone)["manner"].tolist() == ["connect"]
     goes_on = typed(analysed("0 > S seq=0\n0.1 > A seq=1 ack=1 len=20"))
     assert failures(goes_on).empty
+
+
+def test_a_client_that_repeats_what_was_acknowledged_does_not_hear_it():
+    repeats = "0.3 > PA seq=1 ack=1 len=90\n0.3 < A seq=1 ack=91\n0.7 > PA seq=1 ack=1 len=90\n"
+    text = HANDSHAKE + "0.1 > PA seq=1 ack=1 len=90\n0.1 < A seq=1 ack=91\n" + repeats
+    text += "0.7 < A seq=1 ack=91\n1.5 > PA seq=1 ack=1 len=90\n1.5 < A seq=1 ack=91\n9 < FA seq=1 ack=91"
+    incident = typed(analysed(text))
+    session = {"capture": 0, "stream": 0, "answered": False, "phase": "end of data"}
+    session |= {"conflicting": False, "gaps_forward": False, "gaps_reverse": False}
+    waits = incident.__class__(**vars(incident) | {"sessions": tables.from_rows([session], "sessions")})
+    assert failures(waits)[["manner", "direction"]].to_numpy().tolist() == [["stall", "reverse"]]
+
+
+SAID = HANDSHAKE + "0.1 < PA seq=1 ack=1 len=40\n0.2 > PA seq=1 ack=41 len=900\n0.3 < A seq=41 ack=901\n"
+
+
+@pytest.mark.parametrize(
+    ("end", "manners"),
+    [
+        ("4 < FA seq=41 ack=901", ["close"]),
+        ("9 > FA seq=901 ack=41\n9 < A seq=41 ack=902", ["silence"]),
+        ("0.2 > FA seq=901 ack=41\n4 < FA seq=41 ack=902", ["close"]),  # who closes a side may wait on
+        ("0.2 > FA seq=901 ack=41\n4 < PA seq=41 ack=902 len=20\n4 > R seq=902", ["silence"]),
+        ("0.2 > FA seq=901 ack=41\n0.3 < PA seq=41 ack=902 len=20\n0.3 < FA seq=61 ack=902", []),
+        ("0.4 < PA seq=41 ack=901 len=20\n0.5 > PFA seq=901 ack=61 len=6\n0.6 < FA seq=61 ack=908", []),
+    ],
+    ids=["hangs up", "silent", "hangs up on half", "answers nobody", "answers half", "no answer to QUIT"],
+)
+def test_without_payload_tcp_tells_who_left_while_an_answer_was_due(end, manners):
+    assert failures(typed(analysed(SAID + end)))["manner"].tolist() == manners
+
+
+def test_a_server_that_takes_a_connection_and_says_nothing():
+    mute = typed(analysed(HANDSHAKE + "9 > FA seq=1 ack=1\n9 < A seq=1 ack=2"))
+    assert failures(mute)["manner"].tolist() == ["silence"]
+    probed = typed(analysed(HANDSHAKE + "0.1 > FA seq=1 ack=1\n0.1 < A seq=1 ack=2"))
+    assert failures(probed).empty
 
 
 # --- endings ---------------------------------------------------------------------------------------------
@@ -181,6 +219,36 @@ def test_loss_that_is_repaired_on_most_connections():
 
 def test_loss_on_a_connection_that_stands_still_is_no_rate():
     assert with_one_stuck([passes(600)] * 3, dies(1500))["lossy"] is False
+
+
+def test_a_segment_that_is_lost_to_the_end_is_no_rate_either():
+    reply = (
+        HANDSHAKE
+        + "0.1 < PA seq=1 ack=1 len=70\n"
+        + "".join(
+            f"{time} > PA seq=1 ack=1 len=90\n{time} < A seq=71 ack=91\n{time} < PA seq=1 ack=91 len=70\n"
+            for time in (0.3, 0.7, 1.5, 3.1, 6.3)
+        )
+    )
+    seen = with_one_stuck([analysed(reply)] * 3, dies(1500))
+    assert (seen["lossy"], seen["repaired"]) == (False, False)
+
+
+MUTE = analysed(
+    HANDSHAKE + "".join(line + "\n" for line in DIES.format(1460, 1461, 1521).splitlines() if "<" not in line)
+)
+
+
+def test_whether_loss_explains_that_large_packets_never_arrive():
+    lossy = [analysed(REPAIRED)] * 3  # 6 of 12 lost
+    assert with_one_stuck([passes(600)] * 3, dies(1500))["loss_explains"] is False
+    assert with_one_stuck(lossy, dies(1500))["loss_explains"] is True
+    assert with_one_stuck([*lossy, dies(1500)], dies(1500))["loss_explains"] is False
+
+
+def test_whether_silence_is_the_paths_loss():
+    assert with_one_stuck([passes(600)] * 3, MUTE)["silent"] is True
+    assert with_one_stuck([analysed(REPAIRED)] * 3, MUTE)["silent"] is None
 
 
 def test_without_syns_nothing_is_known_of_windows():

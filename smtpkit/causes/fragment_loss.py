@@ -45,7 +45,10 @@ def _remedies(case: Case) -> list[str]:
 CAUSE = Cause(
     code="fragment_loss",
     requires=("oversize_lost", "smaller_pass", "fragmentable"),
-    excludes=("oversize_delivered", "smaller_lost", "silent", "unscaled_window", "window_closed"),
+    excludes=(
+        *("oversize_delivered", "loss_explains", "smaller_lost", "silent", "unscaled_window"),
+        "window_closed",
+    ),
     supports=(
         "same_size_repeats",
         "tail_passed",

@@ -72,7 +72,7 @@ CAUSE = Cause(
     code="pmtu_black_hole",
     requires=("oversize_lost", "smaller_pass"),
     excludes=(
-        *("oversize_delivered", "too_big_effective", "smaller_lost", "silent"),
+        *("oversize_delivered", "loss_explains", "too_big_effective", "smaller_lost", "silent"),
         *("unscaled_window", "fragmentable", "window_closed"),
     ),
     supports=(

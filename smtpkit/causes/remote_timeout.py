@@ -43,7 +43,7 @@ def _remedies(case: Case) -> list[str]:
 
 CAUSE = Cause(
     code="remote_timeout",
-    requires=("unanswered",),
+    requires=("unanswered", "content_innocent"),
     excludes=(
         *("nul_explains", "line_explains", "pattern_explains", "split_explains"),
         *("window_closed", "unacknowledged", "lossy", "window_misread", "forgotten"),

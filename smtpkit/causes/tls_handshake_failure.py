@@ -7,6 +7,9 @@ from smtpkit.printable import endpoint
 
 
 def _sentence(case: Case) -> str:
+    if case.figures.get("tls_not_offered"):
+        hidden = ": a box on the way that inspects SMTP hides it" if case.figures.get("masked") else ""
+        return f"{case.peer} does not offer STARTTLS{hidden}, and mail is not to go without."
     alert = case.figures.get("tls_alert")
     how = f"with alert {alert}" if alert is not None else "without an alert"
     return (
@@ -22,6 +25,12 @@ def _next_test(case: Case) -> str:
 
 
 def _remedies(case: Case) -> list[str]:
+    if case.figures.get("masked"):
+        return [
+            "Switch SMTP inspection off on the firewalls of the way (no inspect esmtp; formerly no fixup "
+            "protocol smtp 25), or let TLS through it (allow-tls).",
+            f"Until then, and at the price of encryption: take {case.peer} out of hosts_require_tls.",
+        ]
     return [
         "Compare TLS versions and cipher suites of both sides; the log's error and the alert's number say "
         "which side refused (RFC 8446 6.2).",
@@ -35,8 +44,8 @@ CAUSE = Cause(
     code="tls_handshake_failure",
     requires=("tls_broken",),
     excludes=("oversize_lost",),
-    decisive=(("tls_alert", "tls_closed"),),
-    supports=("tls_alert", "tls_closed", "clear_text_passes"),
+    decisive=(("tls_alert", "tls_closed", "tls_not_offered"),),
+    supports=("tls_alert", "tls_closed", "tls_not_offered", "masked", "clear_text_passes"),
     look_alikes=("pmtu_black_hole", "remote_timeout"),
     sentence=_sentence,
     next_test=_next_test,

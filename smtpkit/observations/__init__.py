@@ -15,14 +15,14 @@ from smtpkit import tables
 from smtpkit.incident import Incident
 from smtpkit.observations.compared import observe_messages
 from smtpkit.observations.endings import observe_ending
-from smtpkit.observations.failures import failures
+from smtpkit.observations.failures import failures, took_mail
 from smtpkit.observations.groups import Group, deliveries, groups
 from smtpkit.observations.names import MANNERS, NAMES
 from smtpkit.observations.network import observe_network
 from smtpkit.observations.paths import LONGEST_LINE, observe_paths
 from smtpkit.observations.statement import seen
 
-__all__ = ["LONGEST_LINE", "MANNERS", "NAMES", "deliveries", "failures", "observations"]
+__all__ = ["LONGEST_LINE", "MANNERS", "NAMES", "deliveries", "failures", "observations", "took_mail"]
 
 
 def observations(incident: Incident) -> pd.DataFrame:

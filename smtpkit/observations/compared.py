@@ -19,16 +19,16 @@ _EXPLAINED = (
     ("nul_explains", ("nul_count", "nul_last"), "a count of binary zeros"),
     ("split_explains", ("split",), "a number of cuts in the end of data"),
 )
+_IN_CONTENT = ("line_explains", "nul_explains", "pattern_explains", "split_explains")
 SHORTEST_LINES = 500  # octets; below no server has a limit (RFC 5321 4.5.3.1)
 
 
 def observe_messages(group: Group) -> Iterator[dict[str, Any]]:
     """Yield what tells the failing messages of a group from the passing ones."""
-    for name, features, what in _EXPLAINED:
-        yield _explained(group, name, features, what)
-    yield from _pattern(group)
-    yield from _overlap(group)
-    yield from _outcomes(group)
+    rows = [_explained(group, name, features, what) for name, features, what in _EXPLAINED]
+    rows += [*_pattern(group), *_overlap(group), *_outcomes(group)]
+    yield from rows
+    yield _content_innocent(group, {row["observation"]: row["value"] for row in rows})
 
 
 def _explained(group: Group, name: str, features: tuple[str, ...], what: str) -> dict[str, Any]:
@@ -143,6 +143,25 @@ def _overlap(group: Group) -> Iterator[dict[str, Any]]:
         return
     sentence = f"A message of {passed.max():.0f} bytes passed, one of {failed.min():.0f} failed."
     yield seen("sizes_overlap", bool(passed.max() > failed.min()), sentence, group.source)
+
+
+def _content_innocent(group: Group, values: dict[str, Any]) -> dict[str, Any]:
+    """Say whether it is not what is in a message that makes it fail; where nothing was seen, who knows."""
+    told = [values[name] for name in _IN_CONTENT]
+    late = bool(group.transactions["reply_code"].notna().any())
+    if (
+        not group.messages["failed"].any()
+        or late
+        or values["every_message"]
+        or values["size_explains"] is True
+    ):
+        sentence = "Messages fail whatever is in them."
+        return seen("content_innocent", True, sentence, group.source)
+    if any(value is True for value in told):
+        return seen("content_innocent", False, "What is in a message decides whether it fails.", group.source)
+    if any(pd.isna(value) for value in told):
+        return seen("content_innocent", pd.NA, "Whether it is what is in a message that makes it fail.")
+    return seen("content_innocent", True, "Nothing in a message tells whether it fails.", group.source)
 
 
 def _outcomes(group: Group) -> Iterator[dict[str, Any]]:

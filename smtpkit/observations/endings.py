@@ -8,9 +8,10 @@ from typing import Any
 import pandas as pd
 
 from smtpkit.incident import among
+from smtpkit.observations.failures import LONGEST_QUIT
 from smtpkit.observations.groups import Group
 from smtpkit.observations.names import NAMES
-from smtpkit.observations.statement import IN_DATA, most, number, seen
+from smtpkit.observations.statement import IN_DATA, frame, most, number, seen
 from smtpkit.tables import ENDS, KEY
 
 A_WHILE = 1.0  # s; less is a matter of round trips
@@ -23,7 +24,7 @@ LONGEST_LINE = 512  # octets of a command or reply, RFC 5321 4.5.3.1.4; more is 
 _MANNERS = {
     "unreached": ("connect", "No TCP connection came about."),
     "replied": ("reply", "The server refused with a reply of its own."),
-    "tls_broken": ("tls", "The TLS handshake ended early, and nothing of it was lost."),
+    "tls_broken": ("tls", "TLS did not come about, and nothing of it was lost."),
     "unacknowledged": ("stall", "Data that was sent was never acknowledged."),
     "window_closed": ("window", "The server's window closed and stayed closed."),
     "hung_up": ("close", "The connection was closed by the server, or in its name, without an answer."),
@@ -146,6 +147,11 @@ def _broken_tls(group: Group) -> Iterator[dict[str, Any]]:
         alert = int(alerts["tls_alert"].iloc[0])
         sentence = f"The {alerts['tls_alert_by'].iloc[0]} ended it with TLS alert {alert}."
         yield seen("tls_alert", True, sentence, group.source, tls_alert=alert)
+    hidden = sessions[sessions["starttls"].eq("not offered").fillna(False)]
+    if len(hidden):
+        sentence = f"STARTTLS was not offered on {number(len(hidden), 'connection')}."
+        source = frame(hidden["file"].iloc[0], hidden["frame"].iloc[0])
+        yield seen("tls_not_offered", True, sentence, source, tls_not_offered=True)
     sentence = f"The server closed {number(closed, 'handshake')} without an alert."
     yield seen("tls_closed", closed > 0 if len(ends) else pd.NA, sentence, group.source)
     clear = group.delivered["message_id"].isin(group.failures["message_id"].dropna())
@@ -161,10 +167,9 @@ def _hung_up(group: Group) -> Iterator[dict[str, Any]]:
     yield seen(
         "end_acknowledged", after, dot if after is True else "It had not been acknowledged.", group.source
     )
-    unknown = (group.failures["phase"] == "end of data").any()
-    yield seen(
-        "after_dot", after if len(held) else (pd.NA if unknown else False), dot, after_dot=after is True
-    )
+    phases = group.failures["phase"]
+    earlier = held.empty and bool((phases != "end of data").fillna(False).all())
+    yield seen("after_dot", False if earlier else after, dot, after_dot=after is True)
     waits = (ends["close_time"] - ends["last_new_forward"]).dt.total_seconds().dropna()
     wait = float(waits.median()) if len(waits) else 0.0
     steady = len(waits) > 2 and wait > A_WHILE and _steady(waits)
@@ -183,7 +188,9 @@ def _end_acknowledged(group: Group) -> pd.Series:
     """
     known = group.transactions.set_index(KEY)["end_acknowledged"].astype("boolean")
     ends = group.connections.set_index(KEY)
-    whole = ends["bytes_acknowledged_forward"] >= ends["bytes_sent_forward"]
+    missing = ends["bytes_sent_forward"] - ends["bytes_acknowledged_forward"]
+    left = missing.where(ends["closed_by"].ne("server").fillna(True), missing - LONGEST_QUIT)
+    whole = left <= 0  # what ends TLS may come when the server has left
     all_sent = group.failures[group.failures["phase"] == "end of data"].dropna(subset=KEY)
     sent = whole.index.isin(pd.MultiIndex.from_frame(all_sent[KEY].astype("int64")))
     return known.reindex(whole.index).fillna(
@@ -215,12 +222,11 @@ def _unanswered(group: Group) -> Iterator[dict[str, Any]]:
     yield seen(
         "late_answer", late > 0, f"{number(late, 'answer')} came when the client had given up.", group.source
     )
-    waited = (
-        group.attempts["end"]
-        - group.attempts.merge(group.connections, on=KEY, how="left").set_index(group.attempts.index)[
-            "last_new_forward"
-        ]
-    ).dt.total_seconds()
+    tried = group.attempts.merge(group.connections, on=KEY, how="left", suffixes=("", "_of"))
+    # What ends TLS, and acknowledgments, may come after the client gave up.
+    since = tried["last_new_forward"].where(tried["last_new_forward"] < tried["end"], tried["waiting_since"])
+    waited = (tried["end"] - since).dt.total_seconds()
+    waited = waited[waited > 0]
     if waited.notna().any():
         yield seen("unanswered", True, "", group.source, seconds=round(float(waited.median()), 1))
 
@@ -246,7 +252,11 @@ def _dead(group: Group) -> Iterator[dict[str, Any]]:
     died = _sizes_died(ends) | among(ends, _passed_before(group))
     gone = ends[(ends["dead_from"].notna() & died) | forged]
     if gone.empty:
-        yield seen("forgotten", False if known.any() else pd.NA, "Packets went on passing.", group.source)
+        alive = known.any() and (group.manner != "silence" or _heard_after(ends))
+        sentence = (
+            "Packets went on passing." if alive else "Whether the path still passed packets after the wait."
+        )
+        yield seen("forgotten", False if alive else pd.NA, sentence, group.source)
         return
     several = 2 * len(gone.drop_duplicates(ENDS)) > len(ends[known].drop_duplicates(ENDS))
     yield seen("forgotten", several, _of_dead(gone), group.source)
@@ -275,6 +285,12 @@ def _dead(group: Group) -> Iterator[dict[str, Any]]:
     yield seen("same_moment", bool(after or even or old), sentence, group.source)
     before = int((gone["bytes_acknowledged_forward"] > LONGEST_LINE).sum())
     yield seen("passed_before", before > 0, "Message data had been acknowledged before.", group.source)
+
+
+def _heard_after(ends: pd.DataFrame) -> bool:
+    """Say whether the server was heard once the client had waited, on most of the connections."""
+    later = (ends["last_reverse"] - ends["last_new_forward"]).dt.total_seconds() > A_WHILE
+    return bool(2 * later.sum() > len(ends))
 
 
 def _sizes_died(ends: pd.DataFrame) -> pd.Series:

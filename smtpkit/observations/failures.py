@@ -20,6 +20,8 @@ CLOSING = 421  # service not available, closing transmission channel (RFC 5321 4
 BYE = 221  # the reply to QUIT
 _TIMED_OUT = re.compile(r"time(?:d |[ -])?out", re.IGNORECASE)
 LONG = 1.0  # s at a window of 0; less is a matter of round trips
+LONGEST_QUIT = 64  # octets of a QUIT in TLS at the most, or of what ends TLS
+TIMES = 3  # copies of what had arrived that are no accident
 # What a log alone says of the manner, by the class of the error.
 _LOGGED = {
     **dict.fromkeys(("refused", "unreachable"), "connect"),
@@ -27,6 +29,9 @@ _LOGGED = {
     **dict.fromkeys(("lost connection", "broken pipe", "reset"), "close"),
     "TLS": "tls",
 }
+
+
+_UNANSWERED = ("timeout", "lost connection", "broken pipe", "reset")  # errors while an answer was due
 
 
 def failures(incident: Incident) -> pd.DataFrame:
@@ -45,6 +50,14 @@ def failures(incident: Incident) -> pd.DataFrame:
         if ending:
             rows.append({**_where(one), **ending, "time": one.end, "source": f"{one.file} frame {one.frame}"})
     return _without_second_names(tables.from_rows(rows, "failures"), incident)
+
+
+def took_mail(incident: Incident) -> pd.Series:
+    """Mark the connections on which a server is seen to accept a message: without SMTP none is."""
+    ends, held = incident.connections, incident.transactions
+    mail = ends["server_port"].isin(tables.SMTP_PORTS) & (ends["client"] != ends["server"])
+    taken = held[(held["end"].notna() & (held["reply_code"] // 100 == 2)).fillna(False)]
+    return mail & among(ends, taken)
 
 
 def _failed(attempts: pd.DataFrame) -> pd.DataFrame:
@@ -128,20 +141,50 @@ def _endings(incident: Incident, failed: pd.DataFrame) -> dict[tuple[int, int], 
     ends = ends.merge(_last(incident.transactions), on=KEY, how="left", suffixes=("", "_of"))
     for direction in ("forward", "reverse"):
         ends = ends.merge(_stuck(incident.stalls, direction), on=KEY, how="left")
+    ends = ends.merge(_unheard(incident.packets, ends), on=KEY, how="left")
     tried = failed.dropna(subset=KEY).groupby(KEY)
     logged = pd.DataFrame({"gave_up": tried["end"].max(), "error": tried["error"].last()})
     ends = ends.merge(logged, left_on=KEY, right_index=True, how="left")
     ahead = ends["capture"].map(incident.captures.set_index("capture")["clock_offset"]).fillna(0)
     ends["gave_up"] = (ends["gave_up"] - pd.to_timedelta(ahead, unit="s")).fillna(_closed_early(ends))
+    ends = ends.assign(unread=_unread(ends), waits=_waits(ends))
     found = {(one.capture, one.stream): _ending(one) for one in _rows(ends)}
     return {key: ending for key, ending in found.items() if ending}
 
 
 def _closed_early(ends: pd.DataFrame) -> pd.Series:
-    """Return when a client that no log tells of closed without a QUIT, as far as all it said was captured."""
+    """Return when a client that no log tells of gave up: it closed without a QUIT, or while it waited.
+
+    As far as all it said was captured; a client that closes its side may still wait, unless it resets.
+    """
     left = [ends["closed_by"] == "client", ends["quit"].eq(False), ends["gaps_forward"].eq(False)]
-    known = pd.concat(left, axis="columns").fillna(False).astype(bool)
-    return ends["fin_forward"].where(known.all(axis="columns"))
+    known = pd.concat(left, axis="columns").fillna(False).astype(bool).all(axis="columns")
+    waited = (ends["fin_forward"] - ends["waiting_since"]).dt.total_seconds() > LONG
+    gone = _unread(ends) & (waited | ends["rst_forward"].notna())
+    return ends["fin_forward"].where(known | gone)
+
+
+def _unread(ends: pd.DataFrame) -> pd.Series:
+    """Mark the connections of which no SMTP tells whether an answer was due: TLS, or payload cut short.
+
+    Of a reply of several lines the snap length may leave the first.
+    """
+    open_ = ends["data_open"].fillna(False).astype(bool)
+    return (ends["answered"].isna() & ~open_) | ends["gaps_reverse"].fillna(False).astype(bool)
+
+
+def _waits(ends: pd.DataFrame) -> pd.Series:
+    """Mark the connections that one side left while an answer was due, as far as TCP alone tells.
+
+    The last thing that a client says is QUIT, whose answer need not be waited for. So something longer must
+    be unanswered, or the first thing said, or the client must have waited, be it for the greeting.
+    """
+    since = ends["waiting_since"]
+    left = ends["close_time"].fillna(ends["fin_forward"]).fillna(ends["fin_reverse"])
+    waited = (left - since).dt.total_seconds() > LONG
+    asked = ends["waiting_bytes"]
+    first = (asked > 0) & (asked == ends["bytes_sent_forward"])
+    return (ends["handshake"] == "complete") & (waited | (asked > LONGEST_QUIT) | first).fillna(False)
 
 
 def _two_sided(connections: pd.DataFrame) -> pd.Series:
@@ -171,44 +214,106 @@ def _stuck(stalls: pd.DataFrame, direction: str) -> pd.DataFrame:
     return last.rename(columns=lambda name: name if name in KEY else f"{name}_{direction}")
 
 
+def _unheard(packets: pd.DataFrame, ends: pd.DataFrame) -> pd.DataFrame:
+    """Count what the client sent again after its acknowledgment to the end, and what was seen of the server.
+
+    What is acknowledged and sent again has acknowledgments that do not arrive.
+    """
+    again = packets[packets["spurious_retransmission"] & (packets["direction"] == "forward")]
+    again = again[["capture", "stream", "time", "tcp_len"]].merge(ends[[*KEY, "last_new_forward"]], on=KEY)
+    last = again[(again["tcp_len"] > 1) & (again["time"] > again["last_new_forward"])]
+    said = packets[
+        (packets["direction"] == "reverse") & ~packets["retransmission"] & (packets["tcp_len"] > 0)
+    ]
+    seen = said[among(said, ends)].groupby(KEY)["tcp_len"].sum().rename("seen_reverse")
+    found = ends[KEY].merge(last.groupby(KEY).size().rename("unheard").reset_index(), on=KEY, how="left")
+    return found.merge(seen.reset_index(), on=KEY, how="left").fillna({"unheard": 0, "seen_reverse": 0})
+
+
 def _ending(one: Any) -> dict[str, Any] | None:
     """Tell the manner of one connection; None if it did not fail, or the capture does not hold its end."""
     manner, direction = _manner(one)
     if manner is None:
         return None
     phase = one.phase_of_data if _true(one.data_open) or _true(one.refused) else one.phase
+    if one.unread and _true(one.bytes_sent_reverse > 0) and _known(phase) and phase == "banner":
+        phase = pd.NA  # something was said, and not captured
     return {"manner": manner, "direction": direction, "phase": phase, "observed": True}
 
 
 def _manner(one: Any) -> tuple[str | None, str | None]:
+    """Return how a connection failed, and which way packets were lost: the first manner that holds."""
     if one.handshake in ("unanswered", "refused"):
         return "connect", None
-    waited = _ends_a_wait(one.last_reply_code, one.last_reply)
-    answered = _true(one.answered) or _true(one.last_reply_code == CLOSING)
-    replied = _true(one.last_reply_code >= 400) and answered and not waited
-    replied &= not _true(one.last_reply_time > one.gave_up)
-    if replied and _known(one.error) and one.error == "timeout":
-        return "stall", "forward"  # the server's log says that it waited in vain: its reply only ends that
-    if _true(one.outstanding_forward > 0) and not (replied and one.last_reply_time < one.start_forward):
-        return ("window" if _true(one.window_forward == 0) else "stall"), "forward"
-    if _true(one.outstanding_reverse > 0) and not _to_nobody(one):
-        return "stall", "reverse"
-    late = _true(one.answered_at > one.gave_up) or _true(one.last_reply_time > one.gave_up)
-    bye = _true(one.last_reply_code == BYE)  # replies come in order: all before it was answered
-    open_ = late or (_true(one.data_open) and not bye) or (_known(one.answered) and not one.answered)
-    if _true(one.zero_window_time_forward > LONG) and open_:
+    if direction := _lost(one):
+        shut = direction == "forward" and _true(one.window_forward == 0)
+        return ("window" if shut else "stall"), direction
+    due = _due(one)
+    if due and _true(one.zero_window_time_forward > LONG):
         return "window", "forward"
-    if replied or (_true(one.refused) and not open_):
+    if _replied(one) or (_true(one.refused) and not due):
         return "reply", None
-    if waited and pd.isna(one.end_sent):
+    if _ends_a_wait(one.last_reply_code, one.last_reply) and pd.isna(one.end_sent):
         return "stall", "forward"
-    if open_ and _true(one.begun < one.gave_up) and _true(one.fin_forward > one.gave_up + SOON):
-        return "slow", None  # a FIN follows all the data (RFC 9293 3.6)
-    if _known(one.phase) and one.phase == "TLS":
+    if due and _true(one.begun < one.gave_up) and _went_on(one):
+        return "slow", None
+    if _broken_tls(one, due):
         return "tls", None
-    if not open_ or not (_known(one.gave_up) or _known(one.close_time)):
+    if not due or not (_known(one.gave_up) or _known(one.close_time)):
         return None, None
     return ("close" if _server_closed(one) else "silence"), None
+
+
+def _went_on(one: Any) -> bool:
+    """Say whether data still arrived when the client had given up; a FIN follows all of it (RFC 9293 3.6)."""
+    late = one.gave_up + SOON
+    return _true(one.fin_forward > late) or (_true(one.last_new_forward > late) and pd.isna(one.fin_forward))
+
+
+def _broken_tls(one: Any, due: bool) -> bool:
+    """Say whether the TLS handshake ended early; where octets are missing, its end may be among them."""
+    if _known(one.error) and one.error == "TLS":
+        return True  # it may not even have begun, where STARTTLS is hidden or refused
+    if not _known(one.phase) or one.phase != "TLS":
+        return False
+    if _known(one.tls_alert):
+        return True
+    whole = not (_true(one.gaps_forward) or _true(one.gaps_reverse))
+    return whole or (due and one.tls == "client hello")
+
+
+def _lost(one: Any) -> str | None:
+    """Say which way packets were lost to the end: data, or the acknowledgments of data that had arrived."""
+    replied = _replied(one)
+    if replied and _known(one.error) and one.error == "timeout":
+        return "forward"  # the server's log says that it waited in vain: its reply only ends that
+    if _true(one.outstanding_forward > 0) and not (replied and one.last_reply_time < one.start_forward):
+        return "forward"
+    if _true(one.outstanding_reverse > 0) and not _to_nobody(one):
+        return "reverse"
+    sent = one.bytes_sent_reverse
+    missed = _true(sent > one.bytes_acknowledged_reverse) and _true(sent > one.seen_reverse)
+    return "reverse" if (missed or _true(one.unheard >= TIMES)) and _due(one) else None
+
+
+def _replied(one: Any) -> bool:
+    """Say whether the last thing that the server said, while the client waited, refuses what it was sent."""
+    answered = _true(one.answered) or _true(one.last_reply_code == CLOSING)
+    waited = _ends_a_wait(one.last_reply_code, one.last_reply)
+    refuses = _true(one.last_reply_code >= 400) and answered and not waited
+    return refuses and not _true(one.last_reply_time > one.gave_up)
+
+
+def _due(one: Any) -> bool:
+    """Say whether an answer of the server is missing, or came when the client had given up."""
+    if _true(one.answered_at > one.gave_up) or _true(one.last_reply_time > one.gave_up):
+        return True
+    if _known(one.phase) and one.phase == "QUIT":
+        return False
+    if one.unread:
+        return one.error in _UNANSWERED if _known(one.error) else bool(one.waits)
+    bye = _true(one.last_reply_code == BYE)  # replies come in order: all before it was answered
+    return (_true(one.data_open) and not bye) or (_known(one.answered) and not one.answered)
 
 
 def _to_nobody(one: Any) -> bool:

@@ -32,6 +32,7 @@ def observe_network(group: Group) -> Iterator[dict[str, Any]]:
         yield seen("window_misread", pd.NA, "Whether windows are misread on the way: no packets are at hand.")
         return
     yield from _loss(group, here)
+    yield _masked(group, here)
     yield from _windows(group, here)
 
 
@@ -51,14 +52,21 @@ def _loss(group: Group, here: pd.DataFrame) -> Iterator[dict[str, Any]]:
     sizes = group.incident.sizes
     alive = here[here["dead_from"].isna()]  # where nothing passes, that all is lost says nothing of the rate
     rates = mtu.loss_rates(sizes[among(sizes, alive)], alive)
-    sent, lost = int(rates["sent"].sum()), int(rates["lost"].sum())
+    in_vain = _in_vain(group.incident.stalls, alive)
+    copies = in_vain["repeats"] + 1
+    sent, lost = (max(int(rates[name].sum() - copies.sum()), 0) for name in ("sent", "lost"))
     small, large = (
-        rates.loc[which, "lost"].sum() for which in (rates["high"] <= SMALL, rates["low"] >= LARGE)
+        max(int(rates.loc[sizes_, "lost"].sum() - copies[stuck].sum()), 0)
+        for sizes_, stuck in (
+            (rates["high"] <= SMALL, in_vain["repeat_ip_len"] <= SMALL),
+            (rates["low"] >= LARGE, in_vain["repeat_ip_len"] >= LARGE),
+        )
     )
     repeated = here["retransmissions_forward"] + here["retransmissions_reverse"] > 0
     whole = here["bytes_acknowledged_forward"] >= here["bytes_sent_forward"]
-    repaired = here[repeated & whole & (here["handshake"] != "unanswered")]
-    share = len(repaired) / len(here)
+    whole &= (here["handshake"] != "unanswered") & ~among(here, in_vain)
+    repaired = here[repeated & whole]
+    share = repeated.sum() / len(here)
     heavy = sent > 0 and lost / sent >= HEAVY and share >= OFTEN and len(repaired) > 2
     where = "" if len(alive) == len(here) else " on connections that stayed alive"
     sentence = (
@@ -76,6 +84,27 @@ def _loss(group: Group, here: pd.DataFrame) -> Iterator[dict[str, Any]]:
     outside = here[here["sack_outside"].fillna(0) > 0]
     sentence = f"On {number(len(outside), 'connection')} SACK edges lie outside of all that was sent."
     yield seen("sack_outside", len(outside) > 0, sentence, first(outside), sack_outside=len(outside) > 0)
+
+
+def _masked(group: Group, here: pd.DataFrame) -> dict[str, Any]:
+    """Say whether ESMTP inspection shows in what was said on the path (facts D1)."""
+    sessions = group.incident.sessions[among(group.incident.sessions, here)]
+    masked = sessions[sessions["masked"].fillna(False).astype(bool)]
+    if sessions["masked"].isna().all():
+        return seen(
+            "masked", pd.NA, "Whether a box on the way inspects SMTP: nothing that was said is at hand."
+        )
+    sentence = (
+        f"On {number(len(masked), 'connection')} of {len(sessions)} a box on the way inspects SMTP: "
+        "asterisks in the greeting, or XXXX for commands or keywords."
+    )
+    return seen("masked", len(masked) > 0, sentence, first(masked), masked=len(masked) > 0)
+
+
+def _in_vain(stalls: pd.DataFrame, connections: pd.DataFrame) -> pd.DataFrame:
+    """Return the stalls at segments sent again and again to the end: what took one took them all."""
+    open_ = stalls[among(stalls, connections) & (stalls["ended_by"] != "acknowledgment")]
+    return open_[open_["repeats"] >= TIMES]
 
 
 def _windows(group: Group, here: pd.DataFrame) -> Iterator[dict[str, Any]]:

@@ -13,15 +13,16 @@ from typing import Any
 
 import pandas as pd
 
-from smtpkit import tables
+from smtpkit import correlation, tables
 from smtpkit.addresses import is_ipv6
-from smtpkit.incident import Incident
+from smtpkit.incident import Incident, among
 from smtpkit.observations.statement import IN_DATA, first, frame, number, seen, spread
 
 LONGEST_LINE = 512  # octets of a command or reply, RFC 5321 4.5.3.1.4; more is message data
 TO_ACT = pd.Timedelta(seconds=1)  # for an ICMP message to change what its receiver sends
 TIMES = 3  # repeats of one segment that make an observation of their spacing
 EXPONENTIAL = (1.5, 3.0)  # ratio of successive intervals; RFC 6298 5.5 doubles
+RARE = 0.01  # probability below which it was not the path's loss
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,15 @@ class Path:
         stalls = self.of("stalls")
         captured = stalls["repeat_ip_len"] >= self.row.lost
         return stalls[(stalls["missing"] if self.row.inferred else captured).fillna(False).astype(bool)]
+
+    @cached_property
+    def round_trip_loss(self) -> float:
+        """Share of small packets, or their answers, that are lost on connections that do not stand still."""
+        sizes = self.incident.sizes
+        small = among(sizes, self.connections) & ~(sizes["ip_len"] >= self.row.lost).fillna(False)
+        others = sizes[small & ~sizes["offload"] & ~sizes["stream"].isin(self.stuck["stream"])]
+        lost, sent = _counts(others)
+        return 1 - (1 - lost / sent) ** 2 if sent else 0.0
 
     @cached_property
     def attempts(self) -> pd.DataFrame:
@@ -132,7 +142,8 @@ def _smaller_pass(path: Path) -> dict[str, Any]:
 def _oversize_delivered(path: Path) -> dict[str, Any]:
     row = path.row
     if not row.delivered_above:
-        return seen("oversize_delivered", False, _never_delivered(row))
+        changed = not (pd.isna(row.broke_at) and pd.isna(row.fixed_at))
+        return seen("oversize_delivered", pd.NA if changed else False, _never_delivered(row))
     sizes = path.of("sizes")
     large = sizes[(sizes["ip_len"] >= row.lost) & (sizes["delivered"] > 0)].iloc[0]
     sentence = f"{row.delivered_above} packets of {row.lost} bytes or more were delivered meanwhile."
@@ -140,10 +151,30 @@ def _oversize_delivered(path: Path) -> dict[str, Any]:
 
 
 def _never_delivered(row: Any) -> str:
+    """Tell when packets of the size were not delivered; why they were at another time is not observable."""
     sentence = f"No packet of {row.lost} bytes or more was delivered"
     if not pd.isna(row.broke_at):
         sentence += f" from {row.broke_at:%F %T} UTC on"
     return sentence + ("." if pd.isna(row.fixed_at) else f" before {row.fixed_at:%F %T} UTC.")
+
+
+def _loss_explains(path: Path) -> dict[str, Any]:
+    """Hold the loss of the large packets against that of smaller ones of the same direction."""
+    single = path.of("sizes")[lambda sizes: ~sizes["offload"]]
+    large = (single["ip_len"] >= path.row.lost).fillna(False)
+    (lost, sent), (others_lost, others) = _counts(single[large]), _counts(single[~large])
+    chance = correlation.fewer_failures(lost, sent, others_lost, others)
+    explains = lost > 0 and others_lost > 0 and chance > RARE
+    sentence = (
+        f"Of {number(sent, 'packet')} of {path.row.lost} bytes or more {lost} were lost, of {others} smaller "
+        f"ones {others_lost}: by chance in {chance:.2g} of all cases."
+    )
+    return seen("loss_explains", explains, sentence)
+
+
+def _counts(sizes: pd.DataFrame) -> tuple[int, int]:
+    """Count the packets lost, and all whose fate is known."""
+    return int(sizes["lost"].sum()), int((sizes["sent"] - sizes["undecided"]).sum())
 
 
 def _fragmentable(path: Path) -> dict[str, Any]:
@@ -285,6 +316,8 @@ def _smaller_lost(path: Path) -> dict[str, Any]:
     passed = known[known["passed"] > 0]
     if known.empty:
         return seen("smaller_lost", pd.NA, "Whether smaller packets behind the lost ones died: without SACK.")
+    if len(lost) > len(passed) and _by_chance(path, lost["not_passed"].fillna(0) + lost["repeated_reply"]):
+        return seen("smaller_lost", pd.NA, _MAY_BE_LOSS)
     sentence = (
         f"On {number(lost['stream'].nunique(), 'stuck connection')} smaller packets, too, never arrived."
         if len(lost) > len(passed)
@@ -301,12 +334,22 @@ def _silent(path: Path) -> dict[str, Any]:
         return seen("silent", pd.NA, "Whether the other side reacted when the connections came to a halt.")
     quiet = known[(known["peer_packets"] == 0) & (known["passed"] == 0)]
     silent = 2 * len(quiet) > len(known)
+    if silent and _by_chance(path, quiet["not_passed"].fillna(0)):
+        return seen("silent", pd.NA, _MAY_BE_LOSS)
     sentence = (
         f"On {number(len(quiet), 'stuck connection')} nothing at all came back any more."
         if silent
         else "The other side still answered on connections that stand still."
     )
     return seen("silent", silent, sentence, first(quiet if silent else known))
+
+
+_MAY_BE_LOSS = "Whether smaller packets pass on the connections that stand still: loss may have taken them."
+
+
+def _by_chance(path: Path, in_vain: pd.Series) -> bool:
+    """Say whether loss at this rate may have taken the small packets in vain, at least one on each."""
+    return bool(path.round_trip_loss ** in_vain.clip(lower=1).sum() > RARE)
 
 
 def _unscaled_window(path: Path) -> dict[str, Any]:
@@ -383,7 +426,7 @@ def _several_messages(path: Path) -> dict[str, Any]:
 
 _ABOUT_LOSS = (
     *(_oversize_lost, _smaller_pass),
-    *(_oversize_delivered, _fragmentable, _window_closed, _acknowledged, _same_size_repeats),
+    *(_oversize_delivered, _loss_explains, _fragmentable, _window_closed, _acknowledged, _same_size_repeats),
     *(_smaller_repeat_passed, _too_big_ignored, _too_big_effective, _too_big_missing, _size_decides),
     *(_other_peer_takes_size, _reply_repeated, _several_messages),
     *(_tail_passed, _smaller_lost, _silent, _unscaled_window),
@@ -392,7 +435,7 @@ _ABOUT_LOSS = (
 
 def _oversize_only(values: dict[str, Any]) -> dict[str, Any]:
     """Sum up whether just what is above a size is lost."""
-    against = ("oversize_delivered", "smaller_lost", "silent", "unscaled_window")
+    against = ("oversize_delivered", "loss_explains", "smaller_lost", "silent", "unscaled_window")
     only = values["smaller_pass"] is True and not any(values[name] is True for name in against)
     return seen("oversize_only", only, "Packets above a size are lost, and no others.")
 

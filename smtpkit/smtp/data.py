@@ -104,10 +104,18 @@ class Data:
         return sum(max(min(end, number) - start, 0) for start, end in ranges)
 
     def facts(self) -> dict[str, Any]:
-        """Return what the data seen has in it, in the terms of `transactions`."""
+        """Return what the data seen has in it, in the terms of `transactions`.
+
+        Where octets are missing, a zero that was seen is one, and nothing tells that there is none; what is
+        bare, or how long a line is, may be the gap's doing.
+        """
         header = self.measure.header()
         ids = {"message_id": received_id(header), "header_message_id": header_id(header)}
-        return self.measure.seen() | {"data_seen": self.seen} | ids
+        seen = self.measure.seen()
+        if not self.whole:
+            seen |= dict.fromkeys(("longest_line", "bare_lf", "bare_cr"))
+            seen |= {name: seen[name] or None for name in ("nul_count", "eight_bit")}
+        return seen | {"data_seen": self.seen} | ids
 
     def forget(self) -> None:
         """Let go of what only measuring needs."""

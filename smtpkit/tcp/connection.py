@@ -12,7 +12,7 @@ from smtpkit.tcp.delivery import dead, sack, volume
 from smtpkit.tcp.ending import INITIAL_TTL, closing, reset
 from smtpkit.tcp.following import FLAG_ACK, RST, SYN
 from smtpkit.tcp.related import related
-from smtpkit.tcp.timing import pauses
+from smtpkit.tcp.timing import pauses, waiting
 from smtpkit.tcp.tracking import KEY
 from smtpkit.tcp.window import first_lost, zero_window
 
@@ -56,6 +56,7 @@ def connections(packets: pd.DataFrame) -> pd.DataFrame:
         closing(tcp, found),
         reset(tcp),
         pauses(tcp),
+        waiting(tcp),
         sack(tcp, found),
         dead(tcp, found),
     ]

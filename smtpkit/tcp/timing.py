@@ -1,8 +1,10 @@
-"""When a connection was silent."""
+"""When a connection was silent, and who was to speak."""
 
 from __future__ import annotations
 
 import pandas as pd
+
+from smtpkit.tcp.following import FIN, RST
 
 
 def pauses(tcp: pd.DataFrame) -> pd.DataFrame:
@@ -22,3 +24,40 @@ def pauses(tcp: pd.DataFrame) -> pd.DataFrame:
         last = tcp[sent].drop_duplicates("connection", keep="last").set_index("connection")["time"]
         found = found.join(last.rename(f"last_{direction}"), how="outer")
     return found
+
+
+def waiting(tcp: pd.DataFrame) -> pd.DataFrame:
+    """Return how much the client had sent since the server last said anything, and from when on.
+
+    It needs no payload, so it tells of captures of headers, and of TLS, whether an answer was due.
+
+    Parameters
+    ----------
+    tcp : DataFrame
+        Packets as `connection.whole` returns them.
+    """
+    new = tcp[(tcp["tcp_len"] > 0) & ~tcp["retransmission"] & ~tcp["keep_alive"]]
+    asked, said = (_before_leaving(tcp, new, forward) for forward in (True, False))
+    last = said.groupby("connection")["time"].last()
+    open_ = asked[~(asked["time"].array <= last.reindex(asked["connection"]).array)].groupby("connection")
+    started = tcp.groupby("connection")["time"].first()
+    mute = ~started.index.isin([*asked["connection"], *said["connection"]])
+    return pd.DataFrame(
+        {
+            "waiting_bytes": open_["tcp_len"].sum().reindex(started.index, fill_value=0),
+            "waiting_since": open_["time"].first().reindex(started.index).fillna(started[mute]),
+        }
+    )
+
+
+def _before_leaving(tcp: pd.DataFrame, new: pd.DataFrame, forward: bool) -> pd.DataFrame:
+    """Return the payload of one side that was sent before the other had left.
+
+    A client may close its side and wait on; that it was gone shows in the RST by which it answers.
+    """
+    ends = tcp[(tcp["flags"] & (FIN | RST) > 0) & (tcp["forward"] != forward)]
+    if not forward:
+        ends = ends[ends["connection"].isin(ends.loc[ends["flags"] & RST > 0, "connection"])]
+    mine = new[new["forward"] == forward]
+    left = ends.groupby("connection")["time"].first()
+    return mine[~(mine["time"].array > left.reindex(mine["connection"]).array)]
