@@ -23,10 +23,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
-from capture_traffic import write
+from capture_traffic import WHOLE, Writer, write
 
 HERE = Path(__file__).resolve()
-WHOLE, SNAP = 262_144, 96
+SNAP = 96
 SMALL = 10_000
 FIELDS = (
     *("frame.number", "frame.time_epoch", "frame.len", "ip.src", "ip.dst", "ip.len", "ip.ttl", "ip.id"),
@@ -204,7 +204,7 @@ def compare(folder: Path, packets: int, snap: int, rounds: int) -> None:
 def generate(path: Path, packets: int, snap: int) -> None:
     """Write a capture."""
     with open(path, "wb") as file:
-        write(packets, file, snap)
+        write(Writer(file, snap=snap), packets=packets)
 
 
 def main() -> None:
