@@ -10,11 +10,11 @@ from __future__ import annotations
 import argparse
 import random
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 BASE62 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 CIPHERS = ("TLS1.3:TLS_AES_256_GCM_SHA384:256", "TLS1.2:ECDHE_RSA_AES_128_GCM_SHA256:128")
-START = datetime(2024, 5, 1)
+START = datetime(2024, 5, 1, tzinfo=UTC)
 
 
 class Writer:
@@ -41,16 +41,11 @@ class Writer:
 
     def _stamp(self) -> str:
         self._count += 1
-        return (START + timedelta(seconds=self._count // 12)).isoformat(" ")
+        return f"{START + timedelta(seconds=self._count // 12):%F %T}"
 
     def _id(self) -> str:
-        n, letters = self._count, []
-        for _ in range(6):
-            n, digit = divmod(n, 62)
-            letters.append(BASE62[digit])
-        pid = self._random.randrange(62**4)
-        tail = "".join(BASE62[pid // 62**k % 62] for k in (3, 2, 1, 0))
-        return f"1s{''.join(letters[3::-1])}-00{tail}-{BASE62[self._count % 62]}{BASE62[self._count % 61]}"
+        second = int(START.timestamp()) + self._count // 12
+        return message_id(second, self._random.randrange(62**4), self._count)
 
     def _client(self) -> str:
         n = self._random.randrange(5_000)
@@ -110,6 +105,15 @@ class Writer:
                 f"{self._stamp()} {line} {where} X={CIPHERS[self._count % 2]} CV=yes K"
                 f' C="250 2.0.0 Ok: queued as {self._random.getrandbits(40):010X}" QT=3s DT=1.204s'
             )
+
+
+def message_id(second: int, number: int, fraction: int = 0) -> str:
+    """Return an id as Exim up to 4.96 makes it, of the time and the process."""
+    return f"{_base62(second, 6)}-{_base62(number, 6)}-{_base62(fraction, 2)}"
+
+
+def _base62(number: int, digits: int) -> str:
+    return "".join(BASE62[number // 62**at % 62] for at in reversed(range(digits)))
 
 
 def size_of(draw: float) -> int:

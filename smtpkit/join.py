@@ -120,7 +120,7 @@ def join(
     outgoing = joined["peer"].notna()
     for how, pairs in (
         ("ports", _by_ports(joined, connections)),
-        ("message_id", _by_text(joined[outgoing], held, held["message_id"], joined["message_id"])),
+        ("message_id", _by_text(joined, held, held["message_id"], joined["message_id"].where(outgoing))),
         ("confirmation", _by_text(joined, held, held["reply"], _last_line(joined["confirmation"]))),
         (
             "confirmation",

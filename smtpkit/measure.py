@@ -17,6 +17,7 @@ from smtpkit import tables
 LONGEST_HEAD = 1 << 16  # octets of the header in which ids are looked for
 LIMITS = (998, 1000, 1024)  # RFC 5322 2.1.1; RFC 5321 4.5.3.1.6, its CRLF not counted; what some servers take
 _MOST_PARTS, _OUTLINE, _OUTLINE_LINE = 100, 1 << 15, 998  # bounds on what is kept for the MIME structure
+LF, CR, DOT, DASH = b"\n\r.-"
 _HIGH = bytes(range(128, 256))
 _BLANK = re.compile(rb"(?:^|\n)\r?\n")
 _RECEIVED = re.compile(
@@ -58,9 +59,11 @@ class Measure:
             return
         if self._head_open:
             self._keep_head(block)
-        self._count(block)
-        self._split(block)
-        self._runs(block)
+        octets = np.frombuffer(block, np.uint8)
+        ends = np.flatnonzero(octets == LF)
+        self._count(block, octets, ends)
+        self._split(block, octets, ends)
+        self._runs(block, octets)
         self.size += len(block)
         self.last = (self.last + block[-5:])[-5:]
 
@@ -77,39 +80,42 @@ class Measure:
             del self.head[blank.end() :]
         self._head_open = not blank and len(self.head) < LONGEST_HEAD
 
-    def _count(self, block: bytes) -> None:
-        if nuls := block.count(b"\0"):
+    def _count(self, block: bytes, octets: np.ndarray, ends: np.ndarray) -> None:
+        if b"\0" in block:
             if self.first_nul is None:
                 self.first_nul = self.size + block.index(b"\0")
-            self.nuls += nuls
+            self.nuls += block.count(b"\0")
         if not block.isascii():
             self.eight_bit += len(block) - len(block.translate(None, _HIGH))
-        self.cr += block.count(b"\r")
-        self.lf += block.count(b"\n")
-        self.crlf += block.count(b"\r\n") + (self.last[-1:] == b"\r" and block[:1] == b"\n")
+        self.cr += int(np.count_nonzero(octets == CR))
+        self.lf += len(ends)
+        self.crlf += _after_cr(octets, ends) + (self.last[-1:] == b"\r" and block[:1] == b"\n")
 
-    def _split(self, block: bytes) -> None:
+    def _split(self, block: bytes, octets: np.ndarray, ends: np.ndarray) -> None:
         """Count lines; LF ends one, with CR before it or without."""
-        *ended, rest = block.split(b"\n")
-        if ended:
-            first = self._ended(ended[0])
-            ended[0] = self.unended_head + ended[0] if self.unended else ended[0]
-            if self._nothing_new(block, ended):
-                self._lengths([first - (ended[0][:1] == b"." and self._dot())], self.lines)
+        if len(ends):
+            head = self.unended_head if self.unended else b""
+            start = block[: ends[0]]
+            first = self._ended(start)
+            if self._nothing_new(head + start, octets, ends):
+                self._lengths([first - ((head + start)[:1] == b"." and self._dot())], self.lines)
             else:
-                self._look_at(ended, first)
-            self.lines += len(ended)
+                lines = block.split(b"\n")[:-1]
+                self._look_at([head + start, *lines[1:]], first)
+            self.lines += len(ends)
             self.unended, self.unended_head = 0, b""
+        rest = block[ends[-1] + 1 :] if len(ends) else block
         self.unended += len(rest)
         self.unended_head = (self.unended_head + rest[:_OUTLINE_LINE])[:_OUTLINE_LINE]
 
-    def _nothing_new(self, block: bytes, ended: list[bytes]) -> bool:
+    def _nothing_new(self, first: bytes, octets: np.ndarray, ends: np.ndarray) -> bool:
         """Say whether all but the first line may be passed over: most blocks are of that kind."""
-        if self.header_lines is None or b"\n." in block or self._outline.wants(block, ended[0]):
+        begin = octets[ends[:-1] + 1]
+        if self.header_lines is None or (begin == DOT).any() or self._outline.wants(first, begin):
             return False
+        longest = max(len(first), int(np.diff(ends).max(initial=0)) - 1)
         # Where each LF has its CR, that is one octet less.
-        longest = max(map(len, ended)) - (block.count(b"\r\n") == len(ended))
-        return longest <= min(self.longest, LIMITS[0])
+        return longest - (_after_cr(octets, ends) == len(ends)) <= min(self.longest, LIMITS[0])
 
     def _look_at(self, ended: list[bytes], first: int) -> None:
         lengths = [first, *(len(line) - line.endswith(b"\r") for line in ended[1:])]
@@ -138,18 +144,20 @@ class Measure:
         if self.header_lines is None and 0 in lengths:
             self.header_lines = before + 1 + lengths.index(0)
 
-    def _runs(self, block: bytes) -> None:
+    def _runs(self, block: bytes, octets: np.ndarray) -> None:
         """Find the longest run of one octet, also over the edges of blocks."""
-        octets = np.frombuffer(block, np.uint8)
-        ends = np.append(np.flatnonzero(octets[1:] != octets[:-1]), len(octets) - 1)
-        lengths = np.diff(ends, prepend=-1)
-        octet, length = self._running
-        if octets[0] == octet:
-            lengths[0] += length
-        longest = int(lengths.argmax())
-        if lengths[longest] > self.run:
+        same = octets[1:] == octets[:-1]
+        octet, before = self._running
+        before = before if octets[0] == octet else 0
+        first = before + len(block) - len(block.lstrip(block[:1]))
+        if first > self.run or _lasts(same, self.run):
+            ends = np.append(np.flatnonzero(~same), len(octets) - 1)
+            lengths = np.diff(ends, prepend=-1)
+            lengths[0] += before
+            longest = int(lengths.argmax())
             self.run, self.run_octet = int(lengths[longest]), int(octets[ends[longest]])
-        self._running = int(octets[-1]), int(lengths[-1])
+        last = len(block) - len(block.rstrip(block[-1:]))
+        self._running = int(octets[-1]), first if last == len(block) else last
 
     def finish(self) -> None:
         """Take the end of the message: its last line may lack an end."""
@@ -205,6 +213,20 @@ class Measure:
         return self.last.removesuffix(end)[-1:]
 
 
+def _after_cr(octets: np.ndarray, ends: np.ndarray) -> int:
+    """Count the LF that have a CR before them, in the same block."""
+    return int(np.count_nonzero(octets[ends[ends > 0] - 1] == CR))
+
+
+def _lasts(same: np.ndarray, times: int) -> bool:
+    """Say whether so many neighbours in a row are the same; `times` is 1 or more."""
+    width = 1
+    while width < times:
+        step = min(width, times - width)
+        same, width = same[step:] & same[:-step], width + step
+    return bool(same.any())
+
+
 def received_id(header: bytes) -> str | None:
     """Return Exim's id by the topmost Received field that has one."""
     found = _RECEIVED.search(header)
@@ -225,9 +247,9 @@ class _Outline:
         self._size = self._parts = 0
         self._wanted = True  # inside a header
 
-    def wants(self, block: bytes, first: bytes) -> bool:
-        """Say whether a block has a line to take; `first` is its first one with what came before."""
-        return self._wanted or b"\n--" in block or first.startswith(b"--")
+    def wants(self, first: bytes, begin: np.ndarray) -> bool:
+        """Say whether a block has a line to take: the `first`, or one that begins with these octets."""
+        return self._wanted or first.startswith(b"--") or bool((begin == DASH).any())
 
     def take(self, lines: list[bytes]) -> None:
         """Take lines, keep those of a header."""

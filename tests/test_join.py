@@ -46,6 +46,13 @@ def test_ports_decide_first():
     assert found["bytes_acknowledged"].tolist() == [5000]
 
 
+def test_ports_decide_before_the_message_id():
+    name, ends = "1abcDE-000001-2x", [connection(1, 0, 10), connection(2, 11, 20)]
+    held = [{"capture": 0, "stream": s, "start": at(t), "message_id": name} for s, t in ((1, 1), (2, 12))]
+    tried = [attempt(name, 20, "deferred", client_port=40001), attempt(name, 20, client_port=40002)]
+    assert pairs(joined(tried, ends, held)) == [(1, "ports"), (2, "ports")]
+
+
 def test_a_port_that_was_used_twice_goes_by_time():
     ends = [connection(1, 0, 5), connection(2, 100, 105, client_port=40001)]
     found = joined([attempt("a", 5, client_port=40001), attempt("b", 105, client_port=40001)], ends)

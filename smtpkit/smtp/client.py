@@ -86,6 +86,16 @@ class Client:
         self._pieces.append((piece, 0))
         self._waiting += len(piece.data)
 
+    def pass_by(self, piece: Piece) -> bool:
+        """Take the next piece at once if there is nothing but message data in it; say whether it was so."""
+        if not self.in_data or self._pieces or self.in_tls or not piece.data:
+            return False
+        assert self.data is not None
+        if not self.data.pass_by(piece.data):
+            return False
+        self.position = piece.end
+        return True
+
     @property
     def overdue(self) -> bool:
         """Whether more waits for a reply than one that is only late would let."""

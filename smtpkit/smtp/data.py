@@ -50,6 +50,20 @@ class Data:
         self.finish(end, piece.place)
         return end - piece.start
 
+    def pass_by(self, data: bytes) -> bool:
+        """Take octets in which no final dot ends, and say whether they were that: most are."""
+        before = len(self._block)
+        if before < len(_END) - 1 or not self.whole:
+            return False
+        self._block += data
+        if self._block.find(_END, before - len(_END) + 1) >= 0:
+            del self._block[before:]
+            return False
+        self.seen += len(data)
+        if before + len(data) >= BLOCK + len(_END):
+            self._measure(keep=len(_END) - 1)
+        return True
+
     def begin_chunk(self, start: int, end: int) -> None:
         """Take note of a chunk's range; of very many only what they have together stays."""
         if len(self.chunks) == MOST_CHUNKS:

@@ -92,8 +92,8 @@ class Half:
         if start > self.next + LARGEST_WINDOW:
             return ()
         self.sent = max(self.sent, start + size)
-        if start == self.next and not self._held and len(data) == size:
-            piece = Piece(start, start + size, data, place)
+        piece = Piece(start, start + size, data, place)
+        if len(data) == size and self.goes_on(piece):
             self._pass(piece)
             return (piece,)
         if size == 1 and start == self.next - 1:  # a keep-alive, whose octet may be anything
@@ -104,6 +104,10 @@ class Half:
         if captured < start + size:
             self._insert(Piece(captured, start + size, b"", place))
         return list(self._release())
+
+    def goes_on(self, piece: Piece) -> bool:
+        """Say whether a piece is just the next one, and no other waits."""
+        return piece.start == self.next and not self._held
 
     def close(self) -> Iterable[Piece]:
         """Return what is left, with the holes that nothing has filled."""
@@ -121,7 +125,9 @@ class Half:
     def _insert(self, piece: Piece) -> None:
         """Hold those parts that are new; compare the others with what came before."""
         if piece.start < self.next:
-            self.conflict |= any(_differ(piece, other) for other in self._recent)
+            if self.acknowledged < piece.end:  # what arrived before this was sent is no copy under way
+                copy = piece.part(max(piece.start, self.acknowledged), piece.end)
+                self.conflict |= any(_differ(copy, other) for other in self._recent)
             if piece.end <= self.next:
                 return
             piece = piece.part(self.next, piece.end)

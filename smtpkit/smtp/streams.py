@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice, pairwise
 from typing import Any, NamedTuple
 
+import numpy as np
 import pandas as pd
 
 from smtpkit import tables
 from smtpkit.smtp.session import Session
-from smtpkit.smtp.stream import Place
+from smtpkit.smtp.stream import Half, Piece, Place
 from smtpkit.tables import KEY
-from smtpkit.tcp.following import FLAG_ACK, SYN
+from smtpkit.tcp.following import FIN, FLAG_ACK, RST, SYN
 from smtpkit.tcp.tracking import client_of
 
 _NEEDED = ["stream", "src_port", "dst_port", "seq", "ack", "flags", "tcp_len"]
+_INTEGERS = ["capture", "frame", "time", *_NEEDED]
 _ORDER = ["capture", "stream", "time", "frame", "relative_seq"]
 
 
@@ -47,11 +50,13 @@ class Streams:
         payload
             The captured payload of each of its rows (`capture.payload_of`).
         """
-        for key, segment in segments(packets, payload):
+        for key, run in runs(packets, payload):
             connection = self._connections.get(key)
             if connection is None:
-                connection = self._connections[key] = _Connection(segment)
-            connection.take(segment)
+                connection = self._connections[key] = _Connection(run[0])
+            if len(run) == 1 or not connection.pass_by(run):
+                for segment in run:
+                    connection.take(segment)
 
     def close(self, streams: Iterable[int] | None = None) -> Heard:
         """Return what was heard; nothing more will come.
@@ -105,18 +110,50 @@ class Segment(NamedTuple):
 
 def segments(packets: pd.DataFrame, payload: Sequence[bytes]) -> Iterator[tuple[tuple[int, int], Segment]]:
     """Yield the TCP packets with their connection; a damaged or cut header tells nothing."""
-    whole = packets[_NEEDED].notna().all(axis="columns").to_numpy()
-    tcp = packets[whole]
-    integers = {name: tcp[name].to_numpy("int64").tolist() for name in ["capture", "frame", "time", *_NEEDED]}
-    names = {name: tcp[name].astype(object).tolist() for name in ("src", "dst", "file")}
-    keys = zip(integers["capture"], integers["stream"], strict=True)
-    sources = zip(names["src"], integers["src_port"], strict=True)
-    targets = zip(names["dst"], integers["dst_port"], strict=True)
-    numbers = (integers[name] for name in ("seq", "ack", "flags", "tcp_len"))
-    places = integers["time"], names["file"], integers["frame"]
-    data = [one for one, wanted in zip(payload, whole, strict=True) if wanted]
-    fields = zip(sources, targets, *numbers, *places, data, strict=True)
-    yield from zip(keys, map(Segment._make, fields), strict=True)
+    for key, run in runs(packets, payload):
+        yield from ((key, segment) for segment in run)
+
+
+def runs(packets: pd.DataFrame, payload: Sequence[bytes]) -> Iterator[tuple[tuple[int, int], list[Segment]]]:
+    """Yield the TCP packets connection by connection; what one side sends in one go is together.
+
+    The segments of a run have data, captured whole, each from where the one before ends; and nothing new was
+    acknowledged in between.
+    """
+    whole = ~np.logical_or.reduce([packets[name].isna() for name in _NEEDED])
+    number = packets["capture"].to_numpy("int64") << 32 | packets["stream"].to_numpy("int64", na_value=0)
+    rows = np.flatnonzero(whole)
+    rows = rows[np.argsort(number[rows], kind="stable")]  # each connection's packets stay in order
+    columns = {name: packets[name].to_numpy("int64", na_value=0)[rows] for name in _INTEGERS}
+    hosts, files = (_texts(packets, names, rows) for names in (["src", "dst"], ["file"]))
+    data = [payload[row] for row in rows.tolist()]
+    captured = np.fromiter(map(len, data), np.int64, len(data))
+    starts = _starts(columns, packets["src"].cat.codes.to_numpy()[rows], captured).tolist()
+    lists = {name: column.tolist() for name, column in columns.items()}
+    ends = (zip(texts, lists[f"{end}_port"], strict=True) for end, texts in hosts.items())
+    numbers = (lists[name] for name in ("seq", "ack", "flags", "tcp_len", "time"))
+    fields = zip(*ends, *numbers, files["file"], lists["frame"], data, strict=True)
+    found = map(Segment._make, fields)
+    for start, end in pairwise([*starts, len(data)]):
+        yield (lists["capture"][start], lists["stream"][start]), list(islice(found, end - start))
+
+
+def _texts(packets: pd.DataFrame, names: list[str], rows: np.ndarray) -> dict[str, list[str]]:
+    return {
+        name: packets[name].cat.categories.to_numpy(object)[packets[name].cat.codes.to_numpy()[rows]].tolist()
+        for name in names
+    }
+
+
+def _starts(tcp: dict[str, np.ndarray], src: np.ndarray, captured: np.ndarray) -> np.ndarray:
+    """Return the rows in which runs begin."""
+    bulk = (tcp["tcp_len"] > 0) & (tcp["tcp_len"] == captured)
+    bulk &= tcp["flags"] & (SYN | FIN | RST | FLAG_ACK) == FLAG_ACK
+    goes_on = bulk[1:] & bulk[:-1] & (src[1:] == src[:-1])
+    goes_on &= (tcp["seq"][1:] - tcp["seq"][:-1]) % 2**32 == tcp["tcp_len"][:-1]
+    for name in ("capture", "stream", "src_port", "ack"):
+        goes_on &= tcp[name][1:] == tcp[name][:-1]
+    return np.flatnonzero(np.append(np.ones(min(len(src), 1), bool), ~goes_on))
 
 
 class _Connection:
@@ -128,6 +165,16 @@ class _Connection:
         self._on_smtp_port = server[1] in tables.SMTP_PORTS
         self._first = first
         self._session: Session = Session()
+
+    def pass_by(self, run: list[Segment]) -> bool:
+        """Take a run at once if it is nothing but message data, in order; say whether it was so."""
+        session, first = self._session, run[0]
+        if first.src != self._client or not session.client.in_data:
+            return False
+        self._acknowledge(first, session.received, session.from_server)
+        start, data = session.sent.relative(first.seq), b"".join([segment.data for segment in run])
+        piece = Piece(start, start + len(data), data, Place(first.time, first.file, first.frame, 0))
+        return session.pass_by(piece)
 
     def take(self, segment: Segment) -> None:
         """Take a segment: first what it acknowledges, then what it carries."""
@@ -142,14 +189,19 @@ class _Connection:
         if syn:
             self._shake(segment, forward)
         start = mine.relative(segment.seq, syn=bool(syn))
-        ack = 0
-        if segment.flags & FLAG_ACK:
-            ack = other.relative(segment.ack)
-            if freed := other.acknowledge(ack, segment.time):
-                hear_other(freed)
+        ack = self._acknowledge(segment, other, hear_other)
         if segment.size and not session.strange:
             place = Place(segment.time, segment.file, segment.frame, ack)
             hear(mine.take(start + bool(syn), segment.data, segment.size, place))
+
+    def _acknowledge(self, segment: Segment, other: Half, hear: Callable[[Iterable[Piece]], None]) -> int:
+        """Take what a segment acknowledges of the other side's octets; return it."""
+        if not segment.flags & FLAG_ACK:
+            return 0
+        ack = other.relative(segment.ack)
+        if freed := other.acknowledge(ack, segment.time):
+            hear(freed)
+        return ack
 
     def _shake(self, segment: Segment, forward: bool) -> None:
         session = self._session

@@ -8,6 +8,8 @@ import pandas as pd
 from smtpkit.tcp.following import FIN, FLAG_ACK, RST, SECOND, SYN, stall_threshold
 from smtpkit.tcp.tracking import sack_edges
 
+_SENT = ["connection", "time", "flags", "relative_seq", "tcp_len", "retransmission", "duplicate_ack"]
+
 
 def volume(tcp: pd.DataFrame, direction: str) -> pd.DataFrame:
     """Return what one direction sent, as far as its sequence numbers tell, and what was acknowledged.
@@ -20,8 +22,10 @@ def volume(tcp: pd.DataFrame, direction: str) -> pd.DataFrame:
         forward or reverse.
     """
     forward = direction == "forward"
-    sent = tcp[(tcp["forward"] == forward) & (tcp["flags"] & (SYN | RST) == 0)]
-    back = tcp[(tcp["forward"] != forward) & (tcp["flags"] & FLAG_ACK > 0)]
+    sent = tcp.loc[(tcp["forward"] == forward) & (tcp["flags"] & (SYN | RST) == 0), _SENT]
+    back = tcp.loc[
+        (tcp["forward"] != forward) & (tcp["flags"] & FLAG_ACK > 0), ["connection", "relative_ack"]
+    ]
     key, reach = sent["connection"], sent["relative_seq"] + sent["tcp_len"]
     acked = back.groupby("connection")["relative_ack"].max()
     # An acknowledgment of the FIN counts one more than there are bytes.

@@ -98,6 +98,8 @@ def reset(tcp: pd.DataFrame) -> pd.DataFrame:
     tcp : DataFrame
         Packets as `connection.whole` returns them.
     """
+    concerned = tcp.loc[tcp["flags"] & RST > 0, "connection"]
+    tcp = tcp[tcp["connection"].isin(concerned)]
     is_rst = tcp["flags"] & RST > 0
     host = ["connection", "forward"]
     initial = np.array(INITIAL_TTL)

@@ -17,9 +17,8 @@ def pauses(tcp: pd.DataFrame) -> pd.DataFrame:
     """
     before = tcp.groupby("connection")["time"].shift()
     pause = (tcp["time"] - before).dt.total_seconds()
-    longest = tcp.assign(pause=pause, before=before).dropna(subset="pause")
-    longest = longest.loc[longest.groupby("connection")["pause"].idxmax()].set_index("connection")
-    found = pd.DataFrame({"max_pause": longest["pause"], "pause_start": longest["before"]})
+    longest = pause.dropna().groupby(tcp["connection"]).idxmax()
+    found = pd.DataFrame({"max_pause": longest.map(pause), "pause_start": longest.map(before)})
     for direction, sent in (("forward", tcp["forward"]), ("reverse", ~tcp["forward"])):
         last = tcp[sent].drop_duplicates("connection", keep="last").set_index("connection")["time"]
         found = found.join(last.rename(f"last_{direction}"), how="outer")

@@ -19,7 +19,8 @@ def zero_window(tcp: pd.DataFrame, connections: pd.DataFrame, direction: str) ->
     direction : str
         Of the data; the window is the other side's.
     """
-    receiver = tcp[(tcp["forward"] != (direction == "forward")) & (tcp["flags"] & (SYN | RST) == 0)]
+    seen = (tcp["forward"] != (direction == "forward")) & (tcp["flags"] & (SYN | RST) == 0)
+    receiver = tcp.loc[seen, ["connection", "time", "window"]]
     until = receiver.groupby("connection")["time"].shift(-1)
     until = until.fillna(receiver["connection"].map(connections["end"]))
     waited = (until - receiver["time"]).dt.total_seconds().where(receiver["window"] == 0, 0.0)
