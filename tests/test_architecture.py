@@ -104,6 +104,16 @@ def test_importing_smtpkit_loads_nothing_heavy():
     assert done.stdout.strip() == "[]"
 
 
+def test_the_compiler_comes_without_linear_algebra_which_is_there_for_others():
+    code = (
+        "import sys; from smtpkit import forms; from smtpkit.exim import lines;"
+        "forms.compiled(lines).digit(53);"
+        "print('scipy.linalg' in sys.modules); import scipy.linalg; print(scipy.linalg.norm([3, 4]))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["False", "5.0"]
+
+
 def test_environment_yml_equals_pyproject():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     lines = (ROOT / "environment.yml").read_text().splitlines()

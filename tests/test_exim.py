@@ -1049,6 +1049,19 @@ def test_blocks_do_not_show(corpus, monkeypatch):
     pd.testing.assert_frame_equal(read_log(*paths, timezone="UTC").log_lines, whole)
 
 
+def test_columns_that_only_some_blocks_have(tmp_path, monkeypatch):
+    """Texts and numbers begin late and end early; the hosts become too many for codes of one byte."""
+    monkeypatch.setattr(reader, "BLOCK", 700)
+    hosts = [f"mx{n}.example.org" for n in range(300)]
+    delivery = f'{AT} {ID} => a@example.org R=r T=t H={{}} [192.0.2.1] QT=3s C="250 {{}}"'
+    idle = [f"{AT} {ID} Completed"] * 50
+    frame = log_of(tmp_path, *idle, *(delivery.format(h, h) for h in hosts), *idle).log_lines
+    none = [pd.NA] * 50
+    assert frame["confirmation"].tolist() == [*none, *(f"250 {host}" for host in hosts), *none]
+    assert frame["queue_time"].tolist() == [*none, *[3.0] * 300, *none]
+    assert frame["host"].astype("string").tolist() == [*none, *hosts, *none]
+
+
 class Counted:
     """Bytes that count how often they are looked at."""
 

@@ -213,7 +213,8 @@ class _Numbers:
     def append(self, chunk: Any, start: int, end: int) -> None:
         """Enter what a piece has; None if it has no value at all."""
         values, absent = chunk if isinstance(chunk, tuple) else (chunk, chunk is None)
-        self._absent.upto(end)[start:end] = absent
+        if absent is not False:
+            self._absent.upto(end)[start:end] = absent
         if values is not None:
             self._values.upto(end)[start:end] = values
 
