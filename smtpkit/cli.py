@@ -245,16 +245,20 @@ def _free(path: Path) -> Path:
 
 def _write(spool: Spool | None, name: str, frame: Any, path: Path) -> None:
     """Write a table: what the incident holds of it, and what it has no room for."""
-    pieces = chain([frame], spool.pieces(name) if spool else ())
+    more = spool.pieces(name) if spool else iter(())
     if path.suffix == ".csv":
-        for number, frame in enumerate(pieces):
-            _harmless(frame).to_csv(path, index=False, mode="a" if number else "w", header=not number)
+        for number, rows in enumerate(chain([frame], more)):
+            _harmless(rows).to_csv(path, index=False, mode="a" if number else "w", header=not number)
         return
-    first = pa.Table.from_pandas(next(pieces), preserve_index=False)
-    with pq.ParquetWriter(path, first.schema) as file:
-        file.write_table(first)
-        for frame in pieces:
-            file.write_table(pa.Table.from_pandas(frame, schema=first.schema, preserve_index=False))
+    first = next(more, None)
+    if first is None:
+        frame.to_parquet(path)
+        return
+    texts = dict.fromkeys(frame.select_dtypes("category"), "string")  # those of two pieces would differ
+    schema = pa.Schema.from_pandas(frame.astype(texts), preserve_index=False)
+    with pq.ParquetWriter(path, schema) as file:
+        for rows in chain([frame, first], more):
+            file.write_table(pa.Table.from_pandas(rows.astype(texts), schema=schema, preserve_index=False))
 
 
 def _excerpts(incident: Incident, found: Any, folder: Path) -> None:

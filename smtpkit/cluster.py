@@ -135,7 +135,12 @@ class Cluster:
     # --- logs -------------------------------------------------------------------------------------------
 
     def logs(
-        self, paths: Sequence[str], timezone: str | None, of_interest: logs.OfInterest | None
+        self,
+        paths: Sequence[str],
+        timezone: str | None,
+        of_interest: logs.OfInterest | None = None,
+        *,
+        final: bool = True,
     ) -> logs.Reading:
         """Read logs, a file at a time, as `logs.read` does."""
         if not paths:
@@ -148,7 +153,7 @@ class Cluster:
         parts = _shuffled(_frame(named, _empty("log_lines").assign(rank=0)), "message_id", len(paths))
         found = self._client.compute([dask.delayed(_messages)(part, of_interest) for part in parts])
         found += [self._submit(_unnamed, one, of_interest) for one in lines]
-        self._pieces["log_lines"] = lines
+        self._pieces["log_lines"] = lines if final else []
         skipped = self._client.gather([self._submit(itemgetter(1), read) for read in reads])
         rows = pd.concat(self._client.gather([self._submit(logs.rows, one) for one in lines]))
         log = logs.together(self._client.gather(found), tables.concat(skipped, "skipped"))

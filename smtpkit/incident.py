@@ -16,7 +16,7 @@ import pandas as pd
 from tqdm.asyncio import tqdm as plain
 from tqdm.auto import tqdm
 
-from smtpkit import content, exim, join, mtu, octets, reading, tables, tcp
+from smtpkit import content, exim, join, mtu, octets, reading, stored, tables, tcp
 from smtpkit.capture import CaptureError
 from smtpkit.capture import sniff as is_capture
 from smtpkit.files import normal, open_input, open_raw, walk
@@ -273,7 +273,7 @@ def _read_logs(
 def _is_log(file: dict[str, Any], workers: Workers) -> bool:
     """Read one log alone, to find the one that cannot be read; keep the reason."""
     try:
-        workers.logs([file["path"]], None, None)
+        workers.logs([file["path"]], None, final=False)
     except exim.LogError as error:
         file |= {"kind": "other", "error": str(error)}
     return file["kind"] == "log"
@@ -290,7 +290,7 @@ def _choose_zone(
         return "UTC", "the log's stamps have their zone"
     if captured.traffic.counts.empty:
         return None, "this machine's zone, for want of a better one"
-    as_utc = workers.logs(paths, "UTC", None).log
+    as_utc = workers.logs(paths, "UTC", final=False).log
     ahead = join.zone_offset(as_utc.attempts, captured.traffic.connections, captured.traffic.transactions)
     if ahead is None:
         return None, "this machine's zone: no offset joins log and capture clearly"
@@ -403,7 +403,7 @@ def to_tables(incident: Incident) -> dict[str, pd.DataFrame]:
 def _from_tables(folder: Path) -> Incident:
     """Read a folder that `smtpkit tables` wrote."""
     try:
-        read = {name: pd.read_parquet(folder / f"{name}.parquet") for name in TABLE_NAMES}
+        read = stored.read(folder, TABLE_NAMES)
         frames: dict[str, Any] = {name: _restore(frame, name) for name, frame in read.items()}
         beside = {name: read["inputs"].attrs[name] for name in _BESIDE}
         saved = _saved_octets(folder)
@@ -487,7 +487,7 @@ def _of_interest(wanted: Wanted, files: list[dict[str, Any]], workers: Workers) 
     if named == ALL:
         return partial(_may_be_wanted, wanted, None)
     try:
-        attempts = workers.logs([file["path"] for file in files], "UTC", None).log.attempts
+        attempts = workers.logs([file["path"] for file in files], "UTC", final=False).log.attempts
     except exim.LogError:
         return partial(_may_be_wanted, wanted, None)
     ends = attempts.loc[_matching(attempts, named), ["client", "peer"]]

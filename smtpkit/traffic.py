@@ -154,8 +154,8 @@ class Kept:
         return sum(len(piece.packets) for piece in self.pieces)
 
     def _make_room(self, traffic: Traffic) -> None:
-        faulty = _faulty(traffic)
-        kept = _only(traffic, faulty if self._rows() < self._most else faulty.iloc[:0], loose=False)
+        chosen = faulty(traffic.connections, traffic.stalls, traffic.dialogue)
+        kept = _only(traffic, chosen if self._rows() < self._most else chosen.iloc[:0], loose=False)
         if self._spool:
             self._spool.add("packets", traffic.packets.drop(index=kept.packets.index))
             self._spool.add("dialogue", traffic.dialogue.drop(index=kept.dialogue.index))
@@ -163,15 +163,15 @@ class Kept:
         self.pieces.append(kept)
 
 
-def _faulty(traffic: Traffic) -> pd.DataFrame:
+def faulty(connections: pd.DataFrame, stalls: pd.DataFrame, dialogue: pd.DataFrame) -> pd.DataFrame:
     """Return the connections that stalled, were refused something, or did not begin and end in order."""
-    ends = traffic.connections
-    orderly = (ends["handshake"] == "complete") & ends[["fin_forward", "fin_reverse"]].notna().all(
-        axis="columns"
-    )
-    orderly &= ends[["rst_forward", "rst_reverse"]].isna().all(axis="columns")
-    refused = traffic.dialogue[(traffic.dialogue["reply_code"] >= 400).fillna(False)]
-    return ends[~orderly.fillna(False) | among(ends, traffic.stalls) | among(ends, refused)]
+    orderly = connections["handshake"] == "complete"
+    for flag, present in (("fin", True), ("rst", False)):
+        for direction in ("forward", "reverse"):
+            orderly &= connections[f"{flag}_{direction}"].notna() == present
+    refused = dialogue[(dialogue["reply_code"] >= 400).fillna(False)]
+    of_faults = among(connections, stalls) | among(connections, refused)
+    return connections[~orderly.fillna(False) | of_faults]
 
 
 def _only(traffic: Traffic, connections: pd.DataFrame, *, loose: bool = True) -> Traffic:

@@ -27,9 +27,14 @@ class Workers(Protocol):
         """Read captures as `reading.read` does."""
 
     def logs(
-        self, paths: Sequence[str], timezone: str | None, of_interest: logs.OfInterest | None
+        self,
+        paths: Sequence[str],
+        timezone: str | None,
+        of_interest: logs.OfInterest | None = None,
+        *,
+        final: bool = True,
     ) -> logs.Reading:
-        """Read logs as `logs.read` does."""
+        """Read logs as `logs.read` does; what is not `final` is read again, and only looked at."""
 
 
 class Here:
@@ -49,7 +54,13 @@ class Here:
         return reading.read(rotations, of_interest=of_interest, spool=self._spool)
 
     def logs(
-        self, paths: Sequence[str], timezone: str | None, of_interest: logs.OfInterest | None
+        self,
+        paths: Sequence[str],
+        timezone: str | None,
+        of_interest: logs.OfInterest | None = None,
+        *,
+        final: bool = True,
     ) -> logs.Reading:
         """Read logs."""
-        return logs.read(paths, timezone, of_interest=of_interest, spool=self._spool)
+        spool = self._spool if final else None
+        return logs.read(paths, timezone, of_interest=of_interest, spool=spool)

@@ -9,10 +9,12 @@ from conftest import ROOT, needs
 from pandas.testing import assert_frame_equal
 
 import smtpkit
-from smtpkit import logs, reading
+from smtpkit import logs, reading, stored
+from smtpkit.cli import main
 from smtpkit.incident import TABLE_NAMES, load
 from smtpkit.spool import Spool
 from smtpkit.tables import KEY, among
+from smtpkit.workers import Here
 
 SAMPLES = ROOT / "data" / "samples"
 WITH_ICMP, TWO_ENDS, LOG = "export-files-stuck", "drop-by-drop", "only-the-log"
@@ -108,7 +110,7 @@ def test_what_has_no_room_goes_to_the_spool(in_batches, monkeypatch, tmp_path):
     expected = load(SAMPLES / WITH_ICMP)
     monkeypatch.setattr(reading, "MOST_PACKETS", 250)
     spool = Spool(tmp_path)
-    found = load(SAMPLES / WITH_ICMP, spool=spool)
+    found = load(SAMPLES / WITH_ICMP, workers=Here(spool))
     assert found.skipped["count"].sum() == expected.skipped["count"].sum()
     for name in ("packets", "dialogue"):
         whole = pd.concat([getattr(found, name), *spool.pieces(name)]).sort_values([*KEY, "frame"])
@@ -137,9 +139,28 @@ def test_a_log_in_parts_says_what_it_says_as_a_whole(request):
     assert found.skipped["count"].sum() == len(expected.log_lines) - len(lines)
 
 
+def test_all_rows_of_a_large_input_are_written_and_those_of_faults_read_back(
+    in_batches, of_a_large_log, monkeypatch, tmp_path, capsys
+):
+    monkeypatch.setattr(reading, "MOST_PACKETS", 250)
+    assert main(["tables", str(SAMPLES / WITH_ICMP), "-o", str(tmp_path)]) == 0
+    monkeypatch.undo()
+    expected = load(SAMPLES / WITH_ICMP)
+    for name in ("packets", "dialogue", "log_lines"):
+        rows = pd.read_parquet(tmp_path / f"{name}.parquet")
+        keys = [key for key in ("file", "line", "frame", "time") if key in rows]
+        rows, whole = (plain(rows, "").sort_values(keys) for rows in (rows, getattr(expected, name)))
+        rows, whole = (frame.reset_index(drop=True).astype("string") for frame in (rows, whole))
+        assert_frame_equal(rows, whole, obj=name)
+    monkeypatch.setattr(stored, "MOST_PACKETS", 250)
+    found = load(tmp_path)
+    assert among(found.connections[among(found.connections, found.stalls)], found.packets).all()
+    assert found.skipped["count"].sum() == len(expected.packets) - len(found.packets) > 0
+
+
 def test_the_lines_of_a_large_log_go_to_the_spool(of_a_large_log, tmp_path):
     spool = Spool(tmp_path)
-    found = load(SAMPLES / LOG, spool=spool)
+    found = load(SAMPLES / LOG, workers=Here(spool))
     lines = pd.concat([found.log_lines, *spool.pieces("log_lines")])
     assert sorted(lines["line"]) == sorted(smtpkit.read_log(SAMPLES / LOG / "mainlog").log_lines["line"])
     assert found.skipped.empty

@@ -1,0 +1,82 @@
+"""Tables that were written to a folder are read, of large ones as much as there is room for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pyarrow.dataset as ds
+
+from smtpkit import tables
+from smtpkit.reading import MOST_PACKETS
+from smtpkit.tables import among
+from smtpkit.traffic import faulty
+
+MOST_LINES = 1_500_000  # of logs
+_BLOCK = 1 << 16  # rows of a table that are looked at together
+Choice = Callable[[pd.DataFrame], pd.Series]  # marks the rows to keep
+
+
+def read(folder: Path, names: tuple[str, ...]) -> dict[str, pd.DataFrame]:
+    """Read tables; of large `packets`, `dialogue` and `log_lines` the rows on which something went wrong.
+
+    Parameters
+    ----------
+    folder
+        What `smtpkit tables` wrote: of each table a Parquet file, or a folder of such.
+    names
+        Of the tables.
+
+    Raises
+    ------
+    OSError, ValueError
+        If a table is not there, or is none.
+    """
+    large = {"packets": MOST_PACKETS, "dialogue": MOST_PACKETS, "log_lines": MOST_LINES}
+    found = {name: pd.read_parquet(_path(folder, name)) for name in names if name not in large}
+    chosen = _choices(folder, found)
+    for name, most in large.items():
+        found[name], left_out = _some(_path(folder, name), chosen[name], most)
+        found["skipped"] = _with_left_out(found["skipped"], _path(folder, name), left_out)
+    return {name: found[name] for name in names}
+
+
+def _path(folder: Path, name: str) -> Path:
+    return folder / f"{name}.parquet"
+
+
+def _choices(folder: Path, found: dict[str, pd.DataFrame]) -> dict[str, Choice]:
+    attempts, refused = found["attempts"], ds.field("reply_code") >= 400
+    dialogue = ds.dataset(_path(folder, "dialogue")).to_table(filter=refused).to_pandas()
+    of_faults = faulty(found["connections"], found["stalls"], dialogue)
+    failed = attempts.loc[attempts["outcome"] != "delivered", "message_id"].dropna()
+    return {
+        "packets": lambda rows: among(rows, of_faults),
+        "dialogue": lambda rows: among(rows, of_faults),
+        "log_lines": lambda rows: rows["message_id"].isin(failed),
+    }
+
+
+def _some(path: Path, chosen: Choice, most: int) -> tuple[pd.DataFrame, int]:
+    """Read a table, or some `most` chosen rows of it; return how many rows were left out."""
+    data = ds.dataset(path)
+    count = data.count_rows()
+    if count <= most:
+        return pd.read_parquet(path), 0
+    kept, rows = list[pd.DataFrame](), 0
+    for block in data.to_batches(batch_size=_BLOCK):
+        frame = block.to_pandas()
+        kept.append(frame[chosen(frame)])
+        rows += len(kept[-1])
+        if rows >= most:
+            break
+    return pd.concat(kept, ignore_index=True), count - rows
+
+
+def _with_left_out(skipped: pd.DataFrame, path: Path, count: int) -> pd.DataFrame:
+    if not count:
+        return skipped
+    reason = "not held, for want of room: no fault was seen there"
+    row = tables.from_rows([{"file": str(path), "reason": reason, "count": count}], "skipped")
+    return tables.concat([skipped, row], "skipped")
