@@ -19,12 +19,13 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import BinaryIO
 
-from smtpkit import forms, phrases
+from smtpkit import files, forms, phrases
 from smtpkit.addresses import Address
 from smtpkit.capture import decoder
 from smtpkit.capture.containers import Batch, CaptureFile, Interface
 from smtpkit.capture.decoder import ICMP, ICMPV6, IPV4, IPV6, TCP, u16
 from smtpkit.capture.inner import ETHERNET, GENEVE, UDP, layers
+from smtpkit.capture.reader import LARGE
 
 _ERRORS = {ICMP: (3, 4, 5, 11, 12), ICMPV6: (1, 2, 3, 4)}  # these quote a packet
 _REDIRECT = 5
@@ -68,7 +69,8 @@ def redact_capture(
         with open(unfinished, "wb") as stream:
             stream.write(_block(0x0A0D0D0A, struct.pack("<IHHq", 0x1A2B3C4D, 1, 0, -1)))
             writer = _Writer(stream, file, rewriter, frames)
-            for batch in file.batches(lambda: forms.interpreted(decoder)):
+            form = (forms.compiled if files.size(path) >= LARGE else forms.interpreted)(decoder)
+            for batch in file.batches(lambda: form):
                 writer.write(batch)
             writer.write_drops()
         unfinished.replace(output)
@@ -84,17 +86,16 @@ class _Writer:
         self, stream: BinaryIO, file: CaptureFile, rewriter: _Rewriter, frames: Container[int] | None
     ) -> None:
         self._stream, self._file, self._rewriter, self._wanted = stream, file, rewriter, frames
-        self._read = self.count = 0
+        self.count = 0
         self._numbers: dict[int, int] = {}  # interface of the file -> that written
 
     def write(self, batch: Batch) -> None:
-        buffer = batch.buffer.tobytes()
-        for at, captured, length, ticks, interface in batch.frames[:5, : batch.size].T.tolist():
-            self._read += 1
-            if self._wanted is not None and self._read not in self._wanted:
-                continue
+        frames, numbers = batch.frames[:5, : batch.size], range(batch.first + 1, batch.first + batch.size + 1)
+        if self._wanted is not None:
+            frames = frames[:, [n in self._wanted for n in numbers]]
+        for at, captured, length, ticks, interface in frames.T.tolist():
             self.count += 1
-            frame = bytearray(buffer[at : at + captured])
+            frame = bytearray(batch.buffer[at : at + captured])
             number, link = self._interface(interface)
             kept = self._rewriter.rewrite(frame, link, length)
             when = max(ticks, 0)
