@@ -61,8 +61,10 @@ class Measure:
             self._keep_head(block)
         octets = np.frombuffer(block, np.uint8)
         ends = np.flatnonzero(octets == LF)
-        self._count(block, octets, ends)
-        self._split(block, octets, ends)
+        after_cr = octets[ends - 1] == CR
+        after_cr[:1] &= ends[:1] > 0  # the block's first octet has none before it
+        self._count(block, octets, after_cr)
+        self._split(block, octets, ends, after_cr)
         self._runs(block, octets)
         self.size += len(block)
         self.last = (self.last + block[-5:])[-5:]
@@ -80,7 +82,7 @@ class Measure:
             del self.head[blank.end() :]
         self._head_open = not blank and len(self.head) < LONGEST_HEAD
 
-    def _count(self, block: bytes, octets: np.ndarray, ends: np.ndarray) -> None:
+    def _count(self, block: bytes, octets: np.ndarray, after_cr: np.ndarray) -> None:
         if b"\0" in block:
             if self.first_nul is None:
                 self.first_nul = self.size + block.index(b"\0")
@@ -88,61 +90,46 @@ class Measure:
         if not block.isascii():
             self.eight_bit += len(block) - len(block.translate(None, _HIGH))
         self.cr += int(np.count_nonzero(octets == CR))
-        self.lf += len(ends)
-        self.crlf += _after_cr(octets, ends) + (self.last[-1:] == b"\r" and block[:1] == b"\n")
+        self.lf += len(after_cr)
+        self.crlf += int(np.count_nonzero(after_cr))
+        self.crlf += self.last[-1:] == b"\r" and block[:1] == b"\n"
 
-    def _split(self, block: bytes, octets: np.ndarray, ends: np.ndarray) -> None:
+    def _split(self, block: bytes, octets: np.ndarray, ends: np.ndarray, after_cr: np.ndarray) -> None:
         """Count lines; LF ends one, with CR before it or without."""
         if len(ends):
-            head = self.unended_head if self.unended else b""
-            start = block[: ends[0]]
-            first = self._ended(start)
-            if self._nothing_new(head + start, octets, ends):
-                self._lengths([first - ((head + start)[:1] == b"." and self._dot())], self.lines)
-            else:
-                lines = block.split(b"\n")[:-1]
-                self._look_at([head + start, *lines[1:]], first)
+            begun = self.unended_head if self.unended else b""
+            start, begin = block[: ends[0]], octets[ends[:-1] + 1]
+            lengths = np.diff(ends, prepend=-1) - 1 - after_cr
+            lengths[0] = self._ended(start)
+            dots = np.append((begun + start)[:1] == b".", begin == DOT)
+            self._lengths(lengths - self._doubled(dots), self.lines)
+            if self._outline.wants(begun + start, begin):
+                self._outline.take([begun + start, *block.split(b"\n")[1:-1]])
             self.lines += len(ends)
             self.unended, self.unended_head = 0, b""
         rest = block[ends[-1] + 1 :] if len(ends) else block
         self.unended += len(rest)
         self.unended_head = (self.unended_head + rest[:_OUTLINE_LINE])[:_OUTLINE_LINE]
 
-    def _nothing_new(self, first: bytes, octets: np.ndarray, ends: np.ndarray) -> bool:
-        """Say whether all but the first line may be passed over: most blocks are of that kind."""
-        begin = octets[ends[:-1] + 1]
-        if self.header_lines is None or (begin == DOT).any() or self._outline.wants(first, begin):
-            return False
-        longest = max(len(first), int(np.diff(ends).max(initial=0)) - 1)
-        # Where each LF has its CR, that is one octet less.
-        return longest - (_after_cr(octets, ends) == len(ends)) <= min(self.longest, LIMITS[0])
-
-    def _look_at(self, ended: list[bytes], first: int) -> None:
-        lengths = [first, *(len(line) - line.endswith(b"\r") for line in ended[1:])]
-        for at, line in enumerate(ended):
-            if line.startswith(b"."):
-                lengths[at] -= self._dot()
-        self._lengths(lengths, self.lines)
-        self._outline.take(ended)
-
     def _ended(self, first: bytes) -> int:
         """Return the length of the line that began in an earlier block."""
         before = first[-1:] or (self.last[-1:] if self.unended else b"")
         return self.unended + len(first) - (before == b"\r")
 
-    def _dot(self) -> bool:
-        self.dot_lines += 1
-        return self.stuffed
+    def _doubled(self, dots: np.ndarray) -> np.ndarray:
+        """Count the lines that begin with a dot; return which have one that is not their own."""
+        self.dot_lines += int(np.count_nonzero(dots))
+        return dots & self.stuffed
 
-    def _lengths(self, lengths: list[int], before: int) -> None:
-        longest = max(lengths)
+    def _lengths(self, lengths: np.ndarray, before: int) -> None:
+        longest = int(lengths.max())
         if longest > self.longest or not self.longest_number:
-            self.longest, self.longest_number = longest, before + 1 + lengths.index(longest)
+            self.longest, self.longest_number = longest, before + 1 + int(lengths.argmax())
         if longest > LIMITS[0]:
             for limit in LIMITS:
-                self.above[limit] += sum(length > limit for length in lengths)
-        if self.header_lines is None and 0 in lengths:
-            self.header_lines = before + 1 + lengths.index(0)
+                self.above[limit] += int(np.count_nonzero(lengths > limit))
+        if self.header_lines is None and not lengths.all():
+            self.header_lines = before + 1 + int(lengths.argmin())
 
     def _runs(self, block: bytes, octets: np.ndarray) -> None:
         """Find the longest run of one octet, also over the edges of blocks."""
@@ -162,8 +149,8 @@ class Measure:
     def finish(self) -> None:
         """Take the end of the message: its last line may lack an end."""
         if self.unended:
-            dot = self.unended_head.startswith(b".") and self._dot()
-            self._lengths([self.unended - dot], self.lines)
+            dots = np.array([self.unended_head.startswith(b".")])
+            self._lengths(self.unended - self._doubled(dots), self.lines)
             self._outline.take([self.unended_head])
             self.lines += 1
 
@@ -211,11 +198,6 @@ class Measure:
         """Return the last octet of the last line."""
         end = b"\r\n" if self.last.endswith(b"\r\n") else b"\n"
         return self.last.removesuffix(end)[-1:]
-
-
-def _after_cr(octets: np.ndarray, ends: np.ndarray) -> int:
-    """Count the LF that have a CR before them, in the same block."""
-    return int(np.count_nonzero(octets[ends[ends > 0] - 1] == CR))
 
 
 def _lasts(same: np.ndarray, times: int) -> bool:

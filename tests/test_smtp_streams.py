@@ -161,6 +161,20 @@ def test_batches_and_connections_apart(seed):
         pd.testing.assert_frame_equal(getattr(together, name), rows, check_categorical=False)
 
 
+@settings(max_examples=8, deadline=None)
+@given(size=st.integers(200, 1460), seed=st.integers(0, 2**32))
+def test_what_is_sent_in_one_go_is_heard_like_single_packets(size, seed):
+    chance = random.Random(seed)
+    odd = [b"--x", b"..", b"", b"\0", b"a" * 999, b"\xe4\xe4", b"x\ry", b"x\ny", b"bbb" * 9]
+    lines = [*LETTER.split(b"\r\n")[:-1], *chance.choices([b"A line of text.", *odd], k=400)]
+    letter = b"".join(b".." * line.startswith(b".") + line + b"\r\n" for line in lines)
+    talk = [(sign, data.replace(LETTER, letter)) for sign, data in TALK]
+    packets, payload = spoken(*cut_up(talk, size))
+    data = payload_of(packets, payload)
+    single = ((packets.iloc[[n]].reset_index(drop=True), data[n : n + 1]) for n in range(len(packets)))
+    same(listen(packets, data), smtp.listen(single))
+
+
 # --- gaps -----------------------------------------------------------------------------------------------
 
 
