@@ -204,7 +204,10 @@ def test_what_failed_otherwise_is_unexplained():
     failed |= {"phase": "AUTH", "error": "other", "file": "mainlog", "line": 7}
     found = smtpkit.diagnose(typed(passes(600), attempts=[failed])).iloc[0]
     assert (found["cause"], found["messages"]) == ("unexplained", ["1abcDE-000001-2x"])
-    assert found["evidence"] == [{"sentence": "Failed once: other, phase AUTH.", "source": "mainlog line 7"}]
+    assert found["evidence"] == [
+        {"sentence": "Failed once: other, phase AUTH.", "source": "mainlog line 7"},
+        {"sentence": "No data had been sent of the messages that failed.", "source": "mainlog line 7"},
+    ]
 
 
 def test_what_a_receiver_abandoned_without_a_name_is_mail_that_stopped():
