@@ -42,6 +42,10 @@ def _explained(group: Group, name: str, features: tuple[str, ...], what: str) ->
         compared = feature is not None and messages["failed"].nunique() == 2
         sentence = f"No limit of {what} tells failing messages from passing ones."
         return seen(name, False if compared else pd.NA, sentence)
+    if name == "line_explains" and row.high < SHORTEST_LINES:
+        return seen(
+            name, False, "The lines of what failed are no longer than any server takes.", group.source
+        )
     rivals = [
         other for other in group.limits if other != row.feature and _explains_away(group, other, row.feature)
     ]
