@@ -19,6 +19,7 @@ import pandas as pd
 from smtpkit import tables
 from smtpkit.addresses import is_address, is_ipv6
 from smtpkit.causes import CAUSES, Case, Cause
+from smtpkit.causes.harmless import repaired, slow
 from smtpkit.causes.unexplained import could_be, rival, unexplained_attempts, unexplained_connections
 from smtpkit.incident import Incident, among
 from smtpkit.observations import MANNERS, failures, observations, took_mail
@@ -27,6 +28,8 @@ from smtpkit.tables import KEY
 
 SEVERITIES = ("error", "warn", "note", "chat")
 CONFIDENCES = ("certain", "likely", "possible")
+SLOW = 5.0  # s: as long as a resolver waits for a name server before it asks again (resolv.conf(5))
+TIMES = 3  # packets lost that are worth a word
 MOST_PORTS = 30  # in a display filter; beyond, it names the peer alone
 _GROUP = ["peer", "client", "manner", "direction"]
 
@@ -58,6 +61,7 @@ def diagnose(incident: Incident) -> pd.DataFrame:
         peer = _named(finding["peer"], incident)
         finding |= _where(incident.connections[among(incident.connections, streams)], peer)
     found += _unexplained(incident, found, groups)
+    found += _harmless(incident, {finding["peer"] for finding in found})
     found.sort(key=_rank)
     return tables.from_rows(found, "findings")
 
@@ -363,6 +367,35 @@ def _unexplained(
         ids = set(tried["message_id"].dropna())
         severity = "warn" if ids and ids <= _delivered(incident) else "error"
         yield {**finding, "peer": _plain(peer), "severity": severity, **_where(connections, named)}
+
+
+def _harmless(incident: Incident, found: set[Any]) -> Iterator[dict[str, Any]]:
+    """Yield what was slow or lost, and did no harm, at servers of which nothing else is to be said."""
+    delivered = incident.attempts[incident.attempts["outcome"] == "delivered"]
+    taken = took_mail(incident) | among(incident.connections, delivered.dropna(subset=KEY))
+    mail = incident.connections[taken & ~incident.connections["server"].isin(found)]
+    for (peer, client), ends in mail.groupby(["server", "client"], sort=False):
+        case = Case(_named(str(peer), incident), _named(str(client), incident), None)
+        waits = _waits(incident, ends)
+        if len(waits):
+            yield slow(case, waits) | {"peer": peer, **_where(ends[among(ends, waits)], case.peer)}
+        sizes = incident.sizes[among(incident.sizes, ends)]
+        lost, sent = int(sizes["lost"].sum()), int((sizes["sent"] - sizes["undecided"]).sum())
+        again = ends[(ends["retransmissions_forward"] + ends["retransmissions_reverse"] > 0).fillna(False)]
+        if lost >= TIMES and len(again):
+            yield repaired(case, again, lost, sent) | {"peer": peer, **_where(again, case.peer)}
+
+
+def _waits(incident: Incident, ends: pd.DataFrame) -> pd.DataFrame:
+    """Return the late replies on connections, the greeting with them."""
+    greetings = incident.sessions.rename(columns={"greeting_wait": "wait"}).assign(
+        after="the connection was made"
+    )
+    said = incident.dialogue.sort_values([*KEY, "time"], kind="stable")
+    waited = (said["time"] - said.groupby(KEY)["time"].shift()).dt.total_seconds()
+    replies = said.assign(wait=waited, after=said["verb"])[said["direction"] == "reverse"]
+    rows = pd.concat([one[[*KEY, "file", "frame", "wait", "after"]] for one in (greetings, replies)])
+    return rows[among(rows, ends) & (rows["wait"] > SLOW).fillna(False)].fillna({"after": "what was said"})
 
 
 def _open(finding: dict[str, Any], left: pd.DataFrame, groups: list[Any]) -> dict[str, Any]:

@@ -205,7 +205,10 @@ def test_what_failed_otherwise_is_unexplained():
     failed |= {"phase": "AUTH", "error": "other", "file": "mainlog", "line": 7}
     found = smtpkit.diagnose(typed(passes(600), attempts=[failed])).iloc[0]
     assert (found["cause"], found["messages"]) == ("unexplained", ["1abcDE-000001-2x"])
-    assert found["evidence"] == [{"sentence": "Failed once: other, phase AUTH.", "source": "mainlog line 7"}]
+    assert found["evidence"] == [
+        {"sentence": "Failed once: other, phase AUTH.", "source": "mainlog line 7"},
+        {"sentence": "No data had been sent of the messages that failed.", "source": "mainlog line 7"},
+    ]
 
 
 def test_what_a_receiver_abandoned_without_a_name_is_mail_that_stopped():
@@ -323,6 +326,34 @@ def test_nobody_is_healthy_of_whom_no_mail_is_seen_to_be_taken():
     found = smtpkit.diagnose(incident)
     assert found.empty
     assert findings.healthy(incident, found) == []
+
+
+def test_what_was_slow_or_lost_and_did_no_harm_is_chat():
+    one = {"capture": 0, "stream": 0, "file": "typed.pcap", "frame": 9}
+    start = pd.Timestamp("2026-01-31 12:00:00", tz="UTC")
+    said = [
+        one | {"time": start, "direction": "forward", "verb": "DATA"},
+        one | {"time": start + pd.Timedelta("11s"), "direction": "reverse", "verb": "DATA"},
+    ]
+    lossy = analysed(
+        HANDSHAKE
+        + "".join(
+            f"{at} > A seq={seq} ack=1 len=100\n{at + 0.3} > A seq={seq} ack=1 len=100\n"
+            f"{at + 0.33} < A seq=1 ack={seq + 100}\n"
+            for at, seq in ((1, 1), (2, 101), (3, 201))
+        )
+    )
+    delivered = {"peer": BROKEN, "client": "192.0.2.10", "outcome": "delivered", "capture": 0, "stream": 0}
+    incident = typed(lossy, attempts=[delivered | {"message_id": "a", "file": "mainlog", "line": 1}])
+    incident = Incident(**vars(incident) | {"dialogue": tables.from_rows(said, "dialogue")})
+    found = smtpkit.diagnose(incident)
+    assert found[["cause", "severity"]].to_numpy().tolist() == [
+        ["remote_timeout", "chat"],
+        ["packet_loss", "chat"],
+    ]
+    assert found["parameters"].iloc[0]["seconds"] == 11
+    assert found["parameters"].iloc[1]["loss_rate"] == 0.5
+    assert findings.healthy(incident, found) == [BROKEN]
 
 
 def test_failed_connections_of_which_no_log_tells_are_found():

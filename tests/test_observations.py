@@ -118,6 +118,13 @@ def test_without_payload_tcp_tells_who_left_while_an_answer_was_due(end, manners
     assert failures(typed(analysed(SAID + end)))["manner"].tolist() == manners
 
 
+def test_a_capture_that_ends_before_a_stall_shows_what_was_not_acknowledged():
+    joined = {"capture": 0, "stream": 0, "matched_by": "ports"}
+    begun = dies(1500).iloc[:7]  # 0.7 s
+    seen = failures(typed(begun, attempts=[attempt("a", **TIMEOUT, **joined)]))
+    assert seen[["manner", "direction"]].to_numpy().tolist() == [["stall", "forward"]]
+
+
 def test_a_server_that_takes_a_connection_and_says_nothing():
     mute = typed(analysed(HANDSHAKE + "9 > FA seq=1 ack=1\n9 < A seq=1 ack=2"))
     assert failures(mute)["manner"].tolist() == ["silence"]

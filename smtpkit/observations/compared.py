@@ -19,6 +19,7 @@ _EXPLAINED = (
     ("nul_explains", ("nul_count", "nul_last"), "a count of binary zeros"),
     ("split_explains", ("split",), "a number of cuts in the end of data"),
 )
+_NO_DATA = "No data had been sent of the messages that failed."
 _IN_CONTENT = ("line_explains", "nul_explains", "pattern_explains", "split_explains")
 SHORTEST_LINES = 500  # octets; below no server has a limit (RFC 5321 4.5.3.1)
 
@@ -34,13 +35,17 @@ def observe_messages(group: Group) -> Iterator[dict[str, Any]]:
 def _explained(group: Group, name: str, features: tuple[str, ...], what: str) -> dict[str, Any]:
     messages = group.messages
     if not messages["failed"].any():
-        return seen(name, False, "No data had been sent of the messages that failed.", group.source)
+        return seen(name, False, _NO_DATA, group.source)
     row = next((group.limits[feature] for feature in features if feature in group.limits), None)
     if row is None:
         feature = next((each for each in features if messages[each].notna().all()), None)
         compared = feature is not None and messages["failed"].nunique() == 2
         sentence = f"No limit of {what} tells failing messages from passing ones."
         return seen(name, False if compared else pd.NA, sentence)
+    if name == "line_explains" and row.high < SHORTEST_LINES:
+        return seen(
+            name, False, "The lines of what failed are no longer than any server takes.", group.source
+        )
     rivals = [
         other for other in group.limits if other != row.feature and _explains_away(group, other, row.feature)
     ]
@@ -71,9 +76,7 @@ def _pattern(group: Group) -> Iterator[dict[str, Any]]:
     """Look for bytes that all failing messages share and no passing one has."""
     held, messages = group.incident.octets, group.messages
     if not messages["failed"].any():
-        yield seen(
-            "pattern_explains", False, "No data had been sent of the messages that failed.", group.source
-        )
+        yield seen("pattern_explains", False, _NO_DATA, group.source)
         return
     failing, passing = (
         [name for name in messages.loc[messages["failed"] == value, "message"] if name in held]
@@ -147,16 +150,12 @@ def _overlap(group: Group) -> Iterator[dict[str, Any]]:
 
 def _content_innocent(group: Group, values: dict[str, Any]) -> dict[str, Any]:
     """Say whether it is not what is in a message that makes it fail; where nothing was seen, who knows."""
-    told = [values[name] for name in _IN_CONTENT]
+    if not group.messages["failed"].any():
+        return seen("content_innocent", True, _NO_DATA, group.source)
     late = bool(group.transactions["reply_code"].notna().any())
-    if (
-        not group.messages["failed"].any()
-        or late
-        or values["every_message"]
-        or values["size_explains"] is True
-    ):
-        sentence = "Messages fail whatever is in them."
-        return seen("content_innocent", True, sentence, group.source)
+    if late or values["every_message"] or values["size_explains"] is True:
+        return seen("content_innocent", True, "Messages fail whatever is in them.", group.source)
+    told = [values[name] for name in _IN_CONTENT]
     if any(value is True for value in told):
         return seen("content_innocent", False, "What is in a message decides whether it fails.", group.source)
     if any(pd.isna(value) for value in told):

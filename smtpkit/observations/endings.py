@@ -170,7 +170,8 @@ def _hung_up(group: Group) -> Iterator[dict[str, Any]]:
     phases = group.failures["phase"]
     earlier = held.empty and bool((phases != "end of data").fillna(False).all())
     yield seen("after_dot", False if earlier else after, dot, after_dot=after is True)
-    waits = (ends["close_time"] - ends["last_new_forward"]).dt.total_seconds().dropna()
+    left = ends["fin_reverse"].fillna(ends["rst_reverse"]).fillna(ends["close_time"])
+    waits = (left - ends["last_new_forward"]).dt.total_seconds().dropna()
     wait = float(waits.median()) if len(waits) else 0.0
     steady = len(waits) > 2 and wait > A_WHILE and _steady(waits)
     sentence = f"It was closed {wait:.1f} s after the last data, each time."

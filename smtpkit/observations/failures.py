@@ -291,9 +291,15 @@ def _lost(one: Any) -> str | None:
         return "forward"
     if _true(one.outstanding_reverse > 0) and not _to_nobody(one):
         return "reverse"
+    if not _due(one):
+        return None
+    if _true(one.bytes_sent_forward > one.bytes_acknowledged_forward + LONGEST_QUIT) and not _server_closed(
+        one
+    ):
+        return "forward"  # the capture ends too soon for a stall
     sent = one.bytes_sent_reverse
     missed = _true(sent > one.bytes_acknowledged_reverse) and _true(sent > one.seen_reverse)
-    return "reverse" if (missed or _true(one.unheard >= TIMES)) and _due(one) else None
+    return "reverse" if missed or _true(one.unheard >= TIMES) else None
 
 
 def _replied(one: Any) -> bool:
