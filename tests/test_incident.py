@@ -2,6 +2,7 @@ import gzip
 import os
 import shutil
 
+import fsspec
 import pandas as pd
 import pytest
 from capture_bytes import ACK, START, SYN, back, enhanced, interface, out, section
@@ -263,3 +264,20 @@ def test_a_capture_says_what_is_wrong_with_it(tmp_path):
     row = load(tmp_path / "a.pcapng").captures.loc[0]
     columns = ["packets", "captured_twice", "acked_unseen", "steps_back", "largest_step_back"]
     assert row[columns].tolist() == [5, 1, 1, 1, 1.0]
+
+
+def test_files_of_another_file_system_are_read_like_those_of_this_one(sample):
+    memory = fsspec.filesystem("memory")
+    memory.put(f"{sample}/", "/incident/", recursive=True)
+    found, expected = load("memory://incident"), load(sample)
+    assert found.inputs["path"].str.startswith("memory:///incident/").all()
+    assert found.inputs["sha256"].tolist() == expected.inputs["sha256"].tolist()
+    for name in ("connections", "attempts", "content"):
+        assert getattr(found, name).drop(columns="file").equals(getattr(expected, name).drop(columns="file"))
+
+
+@pytest.mark.parametrize("url", ["memory://nowhere/x.pcap", "nosuch://host/x.pcap"])
+def test_a_file_that_cannot_be_had_from_there_is_said_in_a_sentence(url, sample):
+    found = load(url, sample)
+    assert found.inputs["error"].dropna().iloc[0].startswith(f"{url}: cannot be read (")
+    assert len(found.connections) > 0
