@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Iterable, Sequence
 from operator import itemgetter
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import dask
 import dask.dataframe as dd
@@ -18,13 +18,24 @@ import pyarrow as pa
 from dask.distributed import Client, Future
 
 from smtpkit import exim, logs, reading, tables
-from smtpkit.capture import in_order, look
+from smtpkit.capture import Knowledge, Seen, in_order, look
+from smtpkit.files import size
 from smtpkit.reading import MOST_PACKETS, Reading, Shared, Source
 from smtpkit.tables import KEY
 from smtpkit.traffic import Kept, OfInterest, Traffic, whole
 
+PARTITION = 256 << 20  # bytes of files of which the rows come together in one partition
 ANSWER = 10  # s that a scheduler has to answer in
 _PAYLOAD = pd.ArrowDtype(pa.large_binary())
+
+
+class _Looked(NamedTuple):
+    """Files of a rotation: what a first look told, what each needs to be read, what is known at last."""
+
+    paths: Sequence[str]
+    seen: list[Future]
+    before: list[Future]
+    knowledge: Future
 
 
 class Cluster:
@@ -84,32 +95,38 @@ class Cluster:
     def captures(self, rotations: Sequence[Sequence[str]], of_interest: OfInterest | None) -> list[Reading]:
         """Read captures, a file at a time, as `reading.read` does."""
         self._pieces |= {"packets": [], "dialogue": []}
-        looked = [(paths, self._look(paths)) for paths in self.map(in_order, rotations)]
-        overlap = self._client.gather([self._submit(reading.overlap, files) for _, files in looked])
+        looked = [self._look(paths) for paths in self.map(in_order, rotations)]
+        overlap = self._client.gather([self._submit(reading.overlap, one.seen) for one in looked])
         readings: list[Future] = []
-        for (paths, files), apart in zip(looked, overlap, strict=True):
-            if apart or len(paths) == 1:
-                readings += [self._alone(one, of_interest) for one in reading.apart(paths, len(readings))]
+        for one, apart in zip(looked, overlap, strict=True):
+            if apart or len(one.paths) == 1:
+                alone = reading.apart(one.paths, len(readings))
+                readings += [self._alone(source, of_interest) for source in alone]
             else:
-                readings.append(self._rotation(paths, len(readings), files, of_interest))
+                readings.append(self._rotation(one, len(readings), of_interest))
         return self._client.gather(readings)
 
-    def _look(self, paths: Sequence[str]) -> list[Future]:
+    def _look(self, paths: Sequence[str]) -> _Looked:
         """Look at the files of a rotation, each after the one before it."""
-        files: list[Future] = []
+        seen, before, knowledge = [], [], self._submit(Knowledge)
         for path in paths if len(paths) > 1 else ():
-            files.append(self._submit(look, path, files[-1] if files else None))
-        return files
+            looked = self._submit(look, path, knowledge)
+            seen.append(self._submit(itemgetter(0), looked))
+            before.append(self._submit(_needed, knowledge, seen[-1]))
+            knowledge = self._submit(itemgetter(1), looked)
+        return _Looked(paths, seen, before, knowledge)
 
     def _alone(self, source: Source, of_interest: OfInterest | None) -> Future:
         read = self._submit(reading.read_source, source, most=sys.maxsize, of_interest=of_interest)
         return self._submit(_without_shared, read, self._kept(self._submit(_traffic, read), MOST_PACKETS))
 
-    def _rotation(
-        self, paths: Sequence[str], number: int, files: list[Future], of_interest: OfInterest | None
-    ) -> Future:
-        shares = self._submit(reading.shares, paths, number, files, len(paths))
-        sources = [self._submit(itemgetter(n), shares) for n in range(len(paths))]
+    def _rotation(self, looked: _Looked, number: int, of_interest: OfInterest | None) -> Future:
+        paths, seen, before, knowledge = looked
+        capture = self._submit(reading.of_capture, seen, knowledge, number)
+        sources = [
+            self._submit(_source, path, number, *known, capture)
+            for path, *known in zip(paths, seen, before, strict=True)
+        ]
         reads = [
             self._submit(reading.read_source, source, most=sys.maxsize, of_interest=of_interest)
             for source in sources
@@ -117,8 +134,12 @@ class Cluster:
         most = MOST_PACKETS // len(paths)
         kept = [self._kept(self._submit(_traffic, read), most) for read in reads]
         small = [self._submit(_without_shared, read, one) for read, one in zip(reads, kept, strict=True)]
-        reaching_over = [self._kept(one, most) for one in self._reaching_over(reads, sources[0])]
-        return self._submit(_together, small, reaching_over, sources[0])
+        together = self._reaching_over(reads, capture, self._partitions(paths))
+        return self._submit(_together, small, [self._kept(one, most) for one in together], capture)
+
+    def _partitions(self, paths: Sequence[str]) -> int:
+        """Return how many partitions come out of a shuffle of what is in these files."""
+        return min(len(paths), sum(self.map(size, paths)) // PARTITION + 1)
 
     def _kept(self, traffic: Future, most: int) -> Future:
         """Leave the large tables with the workers; return what an incident keeps, and what it does not."""
@@ -126,11 +147,11 @@ class Cluster:
             self._pieces[name].append(self._submit(_table, traffic, name))
         return self._submit(_keep, traffic, most)
 
-    def _reaching_over(self, reads: Sequence[Future], source: Future) -> list[Future]:
+    def _reaching_over(self, reads: Sequence[Future], capture: Future, partitions: int) -> list[Future]:
         """Bring the packets of each connection together that reaches over several files."""
         shared = [self._submit(_shared, read, rank) for rank, read in enumerate(reads)]
-        parts = _shuffled(_frame(shared, _shared_packets([], 0)), KEY, len(reads))
-        return self._client.compute([dask.delayed(_joined)(part, source) for part in parts])
+        parts = _shuffled(_frame(shared, _shared_packets([], 0)), KEY, partitions)
+        return self._client.compute([dask.delayed(_joined)(part, capture) for part in parts])
 
     # --- logs -------------------------------------------------------------------------------------------
 
@@ -150,7 +171,8 @@ class Cluster:
         firsts = self._client.gather([self._submit(_first_time, one) for one in lines])
         ranks = {n: rank for rank, n in enumerate(sorted(range(len(paths)), key=firsts.__getitem__))}
         named = [self._submit(_named, one, ranks[n]) for n, one in enumerate(lines)]
-        parts = _shuffled(_frame(named, _empty("log_lines").assign(rank=0)), "message_id", len(paths))
+        lines_of_all = _frame(named, _empty("log_lines").assign(rank=0))
+        parts = _shuffled(lines_of_all, "message_id", self._partitions(paths))
         found = self._client.compute([dask.delayed(_messages)(part, of_interest) for part in parts])
         found += [self._submit(_unnamed, one, of_interest) for one in lines]
         self._pieces["log_lines"] = lines if final else []
@@ -181,13 +203,18 @@ def _without_shared(read: Reading, kept: tuple[Traffic, int]) -> Reading:
     return read._replace(traffic=kept[0], left_out=kept[1], shared=[])
 
 
-def _together(reads: list[Reading], reaching_over: list[tuple[Traffic, int]], source: Source) -> Reading:
-    assert source.captures is not None
-    assert source.skipped is not None
+def _needed(knowledge: Knowledge, seen: Seen) -> Knowledge:
+    return knowledge.only(seen.streams)
+
+
+def _source(path: str, number: int, seen: Seen, before: Knowledge, capture: Any) -> Source:
+    return Source((path,), number, seen, before, *capture)
+
+
+def _together(reads: list[Reading], reaching_over: list[tuple[Traffic, int]], capture: Any) -> Reading:
+    captures, skipped, _ = capture
     paths = [path for read in reads for path in read.paths]
-    found = reading.capture(
-        reads, whole([traffic for traffic, _ in reaching_over], paths), source.captures, source.skipped
-    )
+    found = reading.capture(reads, whole([traffic for traffic, _ in reaching_over], paths), captures, skipped)
     return found._replace(left_out=found.left_out + sum(count for _, count in reaching_over))
 
 
@@ -202,11 +229,10 @@ def _shared_packets(shared: list[Shared], rank: int) -> pd.DataFrame:
     return packets.assign(payload=pd.Series(payload, packets.index, dtype=_PAYLOAD), rank=rank)
 
 
-def _joined(packets: pd.DataFrame, source: Source) -> Traffic:
+def _joined(packets: pd.DataFrame, capture: Any) -> Traffic:
     packets = packets.sort_values(["rank", "frame"], ignore_index=True)
     shared = Shared(tables.conform(packets, "packets"), packets["payload"].tolist())
-    assert source.captures is not None
-    return reading.joined([shared], source.captures)
+    return reading.joined([shared], capture[0])
 
 
 def _read_log(path: str, timezone: str | None) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -246,7 +272,8 @@ def _shuffled(frame: Any, key: str | list[str], partitions: int) -> Any:
     By tasks: these are done again where a worker is lost.
     """
     with dask.config.set({"dataframe.convert-string": False}):
-        return frame.shuffle(on=key, npartitions=partitions, shuffle_method="tasks").to_delayed()
+        few = frame.repartition(npartitions=partitions)  # a thousand small ones would be a million tasks
+        return few.shuffle(on=key, npartitions=partitions, shuffle_method="tasks").to_delayed()
 
 
 def _empty(name: str) -> pd.DataFrame:

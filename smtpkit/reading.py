@@ -109,12 +109,20 @@ def _sources(rotations: Sequence[Sequence[str]]) -> Iterator[Source]:
 
 
 def _looked_at(rotation: Sequence[str], number: int) -> list[Source]:
-    """Look through a rotation, to share it among the cores."""
-    paths, files = in_order(rotation), list[Seen]()
+    """Look through a rotation, and share it among the cores."""
+    paths = in_order(rotation)
     count = min(os.cpu_count() or 1, len(paths)) if _large(paths) else 1
-    for path in paths:
-        files.append(look(path, files[-1] if files else None))
-    return apart(paths, number) if overlap(files) else shares(paths, number, files, count)
+    edges = np.linspace(0, len(paths), count + 1).astype(int).tolist()
+    files, known, knowledge = list[Seen](), dict[int, Knowledge](), Knowledge()
+    for place, path in enumerate(paths):
+        known |= {place: knowledge} if place in edges else {}
+        seen, knowledge = look(path, knowledge)
+        files.append(seen)
+    if overlap(files):
+        return apart(paths, number)
+    shares = [(start, tuple(paths[start:end]), together(files[start:end])) for start, end in pairwise(edges)]
+    whole_ = of_capture([seen for _, _, seen in shares], knowledge, number)
+    return [Source(own, number, seen, known[at].only(seen.streams), *whole_) for at, own, seen in shares]
 
 
 def apart(paths: Sequence[str], number: int) -> list[Source]:
@@ -122,19 +130,13 @@ def apart(paths: Sequence[str], number: int) -> list[Source]:
     return [Source((path,), number + n) for n, path in enumerate(paths)]
 
 
-def shares(paths: Sequence[str], number: int, files: Sequence[Seen], count: int) -> list[Source]:
-    """Share a rotation's files, which were looked at, in the order of reading."""
-    edges = np.linspace(0, len(paths), count + 1).astype(int).tolist()
-    parts = [slice(*edge) for edge in pairwise(edges)]
-    seen = [together(files[part]) for part in parts]
-    streams, counts = np.unique(np.concatenate([one.streams for one in seen]), return_counts=True)
-    account = files[-1].knowledge.account
-    whole_ = account.captures(number), account.skipped(), streams[counts > 1]
-    before = [files[part.start - 1].knowledge if part.start else Knowledge() for part in parts]
-    return [
-        Source(tuple(paths[part]), number, one, known.only(one.streams), *whole_)
-        for part, one, known in zip(parts, seen, before, strict=True)
-    ]
+def of_capture(
+    shares: Sequence[Seen], knowledge: Knowledge, number: int
+) -> tuple[pd.DataFrame, pd.DataFrame, np.ndarray]:
+    """Return what all shares of a capture know: `captures`, `skipped`, and connections that several have."""
+    streams, counts = np.unique(np.concatenate([seen.streams for seen in shares]), return_counts=True)
+    account = knowledge.account
+    return account.captures(number), account.skipped(), streams[counts > 1]
 
 
 def overlap(files: Sequence[Seen]) -> bool:
@@ -230,21 +232,19 @@ class Batches:
         self._open: list[pd.DataFrame] = []
 
     def __iter__(self) -> Iterator[tuple[pd.DataFrame, smtp.Heard, pd.DataFrame]]:
-        seen, rows, new = self._source.seen, 0, 0
+        seen, captures, rows, new = self._source.seen, self._source.captures, 0, 0
         batches = tqdm(self._reader, desc="capture", unit=" batches", disable=self._silent, leave=False)
         for packets, payload in batches:
             rows, new = rows + len(packets), new + len(packets)
             self._take(packets, payload_of(packets, payload))
             if new >= BATCH:
-                seen, new = seen or look(self._source.paths[0]), 0
-                yield *self._ended(seen.streams[seen.last_row < rows]), self._captures(seen)
-        captures = self._reader.captures if self._source.captures is None else self._source.captures
+                if seen is None or captures is None:  # a file that turned out to be large
+                    seen, knowledge = look(self._source.paths[0])
+                    captures = knowledge.account.captures(self._source.capture)
+                yield *self._ended(seen.streams[seen.last_row < rows]), captures
+                new = 0
+        captures = self._reader.captures if captures is None else captures
         yield tables.concat(self._open, "packets"), self._streams.close(), captures
-
-    def _captures(self, seen: Seen) -> pd.DataFrame:
-        if self._source.captures is not None:
-            return self._source.captures
-        return seen.knowledge.account.captures(self._source.capture)
 
     def _take(self, packets: pd.DataFrame, payload: list[bytes]) -> None:
         if len(self._source.shared):

@@ -63,7 +63,8 @@ def workers(scheduler, tmp_path):
 
 
 @pytest.fixture
-def cluster(scheduler, workers):
+def cluster(scheduler, workers, monkeypatch):
+    monkeypatch.setattr("smtpkit.cluster.PARTITION", 1)  # as many partitions as files
     found = Cluster(scheduler)
     found._client.wait_for_workers(2)
     yield found

@@ -23,18 +23,30 @@ class Seen(NamedTuple):
         int  # time of the earliest packet, and of the latest, in ns since 1970; decoder.NAT if none has any
     )
     last: int
-    knowledge: Knowledge  # what a reader then knows
 
 
-def look(path: str | os.PathLike[str], before: Seen | None = None) -> Seen:
-    """Read through a file and keep next to nothing; `before` is what the look at the file before it told.
+def look(path: str | os.PathLike[str], before: Knowledge | None = None) -> tuple[Seen, Knowledge]:
+    """Read through a file, and keep next to nothing.
+
+    Parameters
+    ----------
+    path
+        A capture file.
+    before
+        What is known from the files before it.
+
+    Returns
+    -------
+    Seen
+    Knowledge
+        What is known then. Where the file is no capture, it is in its account.
 
     Raises
     ------
     OSError
-        If the file cannot be opened. One that is no capture is in the knowledge's account.
+        If the file cannot be opened.
     """
-    reader, last_row, rows = Reader(path, knowledge=before and before.knowledge), np.empty(0, np.int64), 0
+    reader, last_row, rows = Reader(path, knowledge=before), np.empty(0, np.int64), 0
     first, last = np.iinfo(np.int64).max, decoder.NAT
     try:
         for batch in reader._decoded():
@@ -47,7 +59,7 @@ def look(path: str | os.PathLike[str], before: Seen | None = None) -> Seen:
     except CaptureError:
         pass
     found = np.flatnonzero(last_row >= 0)
-    return Seen(found, last_row[found], rows, int(first), int(last), reader.knowledge)
+    return Seen(found, last_row[found], rows, int(first), int(last)), reader.knowledge
 
 
 def together(files: Sequence[Seen]) -> Seen:
@@ -59,7 +71,7 @@ def together(files: Sequence[Seen]) -> Seen:
     streams, rows = streams[order], rows[order]
     final = np.append(np.diff(streams) > 0, True)[: len(streams)]
     first, last = min(file.first for file in files), max(file.last for file in files)
-    return Seen(streams[final], rows[final], int(before[-1]), first, last, files[-1].knowledge)
+    return Seen(streams[final], rows[final], int(before[-1]), first, last)
 
 
 def _longer(last_row: np.ndarray, size: int) -> np.ndarray:
