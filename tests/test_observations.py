@@ -128,6 +128,8 @@ def test_a_capture_that_ends_before_a_stall_shows_what_was_not_acknowledged():
 def test_a_server_that_takes_a_connection_and_says_nothing():
     mute = typed(analysed(HANDSHAKE + "9 > FA seq=1 ack=1\n9 < A seq=1 ack=2"))
     assert failures(mute)["manner"].tolist() == ["silence"]
+    late = typed(analysed("0 > S seq=0\n15 < SA seq=0 ack=1\n15 > R seq=1"))
+    assert failures(late).empty
     probed = typed(analysed(HANDSHAKE + "0.1 > FA seq=1 ack=1\n0.1 < A seq=1 ack=2"))
     assert failures(probed).empty
 

@@ -316,6 +316,8 @@ def _due(one: Any) -> bool:
         return True
     if _known(one.phase) and one.phase == "QUIT":
         return False
+    if one.handshake == "complete" and pd.isna(one.initial_rtt):
+        return False  # the SYN-ACK came when the client had gone
     if one.unread:
         return one.error in _UNANSWERED if _known(one.error) else bool(one.waits)
     bye = _true(one.last_reply_code == BYE)  # replies come in order: all before it was answered
