@@ -35,7 +35,7 @@ fuzz: .venv
 	$(BIN)/python tests/fuzz/capture.py .fuzz -runs=$(RUNS) -max_len=3000 -artifact_prefix=.fuzz-
 	$(BIN)/python tests/fuzz/compiled.py 10 .fuzz
 
-# One table, all tools in turn, some of them slow: an hour. In short: make bench BENCH="--packets 100000
+# One table, all tools in turn, some of them slow: half an hour. In short: make bench BENCH="--packets 100000
 # --lines 100000 --megabytes 20 --deliveries 1000 --rounds 1". Needs Debian's tcptrace, tcpdump, tshark and
 # exim4-base, and 2 GB in TMPDIR; what is not installed is left out, and the table says so.
 BENCH ?=
