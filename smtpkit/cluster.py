@@ -175,7 +175,7 @@ class Cluster:
         parts = _shuffled(lines_of_all, "message_id", self._partitions(paths))
         found = self._client.compute([dask.delayed(_messages)(part, of_interest) for part in parts])
         found += [self._submit(_unnamed, one, of_interest) for one in lines]
-        self._pieces["log_lines"] = lines if final else []
+        self._pieces["log_lines"] = lines
         skipped = self._client.gather([self._submit(itemgetter(1), read) for read in reads])
         rows = pd.concat(self._client.gather([self._submit(logs.rows, one) for one in lines]))
         log = logs.together(self._client.gather(found), tables.concat(skipped, "skipped"))

@@ -12,6 +12,7 @@ unexplained, and could be any of those that hold.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from itertools import islice
 from typing import Any
 
 import pandas as pd
@@ -31,6 +32,8 @@ CONFIDENCES = ("certain", "likely", "possible")
 SLOW = 5.0  # s: as long as a resolver waits for a name server before it asks again (resolv.conf(5))
 TIMES = 3  # packets lost that are worth a word
 MOST_PORTS = 30  # in a display filter; beyond, it names the peer alone
+MOST_HARMLESS = 20  # paths of which something harmless is said: a busy host has more than anybody reads
+_PATH = ["server", "client"]
 _GROUP = ["peer", "client", "manner", "direction"]
 
 
@@ -374,20 +377,27 @@ def _harmless(incident: Incident, found: set[Any]) -> Iterator[dict[str, Any]]:
     delivered = incident.attempts[incident.attempts["outcome"] == "delivered"]
     taken = took_mail(incident) | among(incident.connections, delivered.dropna(subset=KEY))
     mail = incident.connections[taken & ~incident.connections["server"].isin(found)]
-    for (peer, client), ends in mail.groupby(["server", "client"], sort=False):
-        case = Case(_named(str(peer), incident), _named(str(client), incident), None)
-        waits = _waits(incident, ends)
-        if len(waits):
-            yield slow(case, waits) | {"peer": peer, **_where(ends[among(ends, waits)], case.peer)}
-        sizes = incident.sizes[among(incident.sizes, ends)]
-        lost, sent = int(sizes["lost"].sum()), int((sizes["sent"] - sizes["undecided"]).sum())
+    waits = _waits(incident).merge(mail[[*KEY, *_PATH]], on=KEY)
+    sizes = incident.sizes.merge(mail[[*KEY, *_PATH]], on=KEY)
+    counts = sizes.assign(sent=sizes["sent"] - sizes["undecided"]).groupby(_PATH)[["lost", "sent"]].sum()
+    lossy = counts[counts["lost"] >= TIMES].sort_values("lost", ascending=False)
+    for path, rows in islice(waits.groupby(_PATH, sort=False), MOST_HARMLESS):
+        case, ends = _path_case(incident, path), mail[among(mail, rows)]
+        yield slow(case, rows) | {"peer": path[0], **_where(ends, case.peer)}
+    for path, lost, sent in lossy.head(MOST_HARMLESS).itertuples():
+        case, ends = _path_case(incident, path), mail[(mail[_PATH] == list(path)).all(axis="columns")]
         again = ends[(ends["retransmissions_forward"] + ends["retransmissions_reverse"] > 0).fillna(False)]
-        if lost >= TIMES and len(again):
-            yield repaired(case, again, lost, sent) | {"peer": peer, **_where(again, case.peer)}
+        if len(again):
+            yield repaired(case, again, int(lost), int(sent)) | {"peer": path[0], **_where(again, case.peer)}
 
 
-def _waits(incident: Incident, ends: pd.DataFrame) -> pd.DataFrame:
-    """Return the late replies on connections, the greeting with them."""
+def _path_case(incident: Incident, path: tuple[Any, ...]) -> Case:
+    peer, client = path
+    return Case(_named(str(peer), incident), _named(str(client), incident), None)
+
+
+def _waits(incident: Incident) -> pd.DataFrame:
+    """Return the late replies, greetings with them."""
     greetings = incident.sessions.rename(columns={"greeting_wait": "wait"}).assign(
         after="the connection was made"
     )
@@ -395,7 +405,7 @@ def _waits(incident: Incident, ends: pd.DataFrame) -> pd.DataFrame:
     waited = (said["time"] - said.groupby(KEY)["time"].shift()).dt.total_seconds()
     replies = said.assign(wait=waited, after=said["verb"])[said["direction"] == "reverse"]
     rows = pd.concat([one[[*KEY, "file", "frame", "wait", "after"]] for one in (greetings, replies)])
-    return rows[among(rows, ends) & (rows["wait"] > SLOW).fillna(False)].fillna({"after": "what was said"})
+    return rows[(rows["wait"] > SLOW).fillna(False)].fillna({"after": "what was said"})
 
 
 def _open(finding: dict[str, Any], left: pd.DataFrame, groups: list[Any]) -> dict[str, Any]:

@@ -16,7 +16,7 @@ import pandas as pd
 from tqdm.asyncio import tqdm as plain
 from tqdm.auto import tqdm
 
-from smtpkit import content, exim, join, mtu, octets, reading, stored, tables, tcp
+from smtpkit import content, exim, join, logs, mtu, octets, reading, stored, tables, tcp
 from smtpkit.capture import CaptureError
 from smtpkit.capture import sniff as is_capture
 from smtpkit.files import normal, open_input, open_raw, walk
@@ -260,8 +260,9 @@ def _read_logs(
     of_interest = None if wanted == ALL else partial(_matching, wanted=wanted)
     try:
         paths = [file["path"] for file in files]
-        zone = _choose_zone(paths, timezone, captured, workers)
-        found = workers.logs(paths, zone[0], of_interest)
+        zone, looked = _choose_zone(paths, timezone, captured, workers)
+        found = looked if looked and zone[0] == "UTC" and not looked.left_out else None
+        found = found or workers.logs(paths, zone[0], of_interest)
     except exim.LogError:
         sound = [file for file in files if _is_log(file, workers)]
         return _read_logs(sound, timezone, captured, wanted, workers)
@@ -281,23 +282,24 @@ def _is_log(file: dict[str, Any], workers: Workers) -> bool:
 
 def _choose_zone(
     paths: list[str], timezone: str | None, captured: Captured, workers: Workers
-) -> tuple[str | None, str]:
+) -> tuple[tuple[str | None, str], logs.Reading | None]:
+    """Return the zone of the logs, and why; and the logs as if it were UTC, if they had to be read for it."""
     if timezone is not None:
-        return timezone, "as given"
+        return (timezone, "as given"), None
     if not paths:
-        return "UTC", "there is no log"
+        return ("UTC", "there is no log"), None
     if all(map(_zoned, paths)):
-        return "UTC", "the log's stamps have their zone"
+        return ("UTC", "the log's stamps have their zone"), None
     if captured.traffic.counts.empty:
-        return None, "this machine's zone, for want of a better one"
-    as_utc = workers.logs(paths, "UTC", final=False).log
-    ahead = join.zone_offset(as_utc.attempts, captured.traffic.connections, captured.traffic.transactions)
+        return (None, "this machine's zone, for want of a better one"), None
+    looked, traffic = workers.logs(paths, "UTC", final=False), captured.traffic
+    ahead = join.zone_offset(looked.log.attempts, traffic.connections, traffic.transactions)
     if ahead is None:
-        return None, "this machine's zone: no offset joins log and capture clearly"
+        return (None, "this machine's zone: no offset joins log and capture clearly"), looked
     minutes = round(ahead.total_seconds() / 60)
     sign = "+" if minutes >= 0 else "-"
     zone = "UTC" if not minutes else f"{sign}{abs(minutes) // 60:02}{abs(minutes) % 60:02}"
-    return zone, "the offset at which log and capture join best"
+    return (zone, "the offset at which log and capture join best"), looked
 
 
 def _zoned(path: str) -> bool:

@@ -23,7 +23,7 @@ from smtpkit.files import size
 from smtpkit.spool import Spool
 from smtpkit.traffic import Kept, OfInterest, Traffic, analyse, nothing, whole
 
-BATCH = 100_000  # packets of whole connections that are analysed together
+BATCH = 200_000  # packets of whole connections that are analysed together
 MOST_PACKETS = 500_000  # kept of all captures together
 WORTH_WORKERS = 64 << 20  # bytes of captures; for less, to start workers takes longer than they save
 _SILENT = None if tqdm is plain else False  # a bar in a terminal and in a notebook, none in a file

@@ -20,6 +20,7 @@ _STATES = {
 }
 _INDENT = "  "
 NARROWEST = 20  # columns
+MOST_HEALTHY = 20  # servers that are named
 
 
 def verdict(document: dict[str, Any], console: Console) -> None:
@@ -134,4 +135,6 @@ def _end(document: dict[str, Any], console: Console) -> None:
         )
         console.print(nothing, soft_wrap=True)
     if document["healthy"]:
-        console.print(Text(f"Healthy: {', '.join(document['healthy'])}"), soft_wrap=True)
+        healthy, more = document["healthy"][:MOST_HEALTHY], len(document["healthy"]) - MOST_HEALTHY
+        others = f" and {more} more" if more > 0 else ""
+        console.print(Text(f"Healthy: {', '.join(healthy)}{others}"), soft_wrap=True)

@@ -30,7 +30,10 @@ MAY_IMPORT = {
     "logs": GROUND | {"exim"},
     "workers": GROUND | {"traffic", "reading", "logs"},
     "stored": GROUND | {"traffic", "reading"},
-    "incident": GROUND | READERS | ANALYSES | {"join", "octets", "traffic", "reading", "workers", "stored"},
+    "incident": GROUND
+    | READERS
+    | ANALYSES
+    | {"join", "octets", "traffic", "reading", "logs", "workers", "stored"},
     "cluster": GROUND | {"capture", "exim", "traffic", "reading", "logs"},
     "redact": GROUND | {"incident"},
     "correlation": GROUND,

@@ -273,6 +273,12 @@ def test_what_is_lost_beyond_the_unscaled_window_is_not_lost_for_its_size():
     assert causes(typed(analysed(text), analysed(text), small)) == ["window_scaling"]
 
 
+def test_a_capture_that_ends_in_the_middle_accuses_nobody():
+    syn = analysed("0.0 > S seq=0\n0.9 > A seq=0 ack=0")[:1]
+    unacknowledged = analysed(HANDSHAKE + "0.06 > PA seq=1 ack=1 len=1460\n0.07 > A seq=1461 ack=1 len=1460")
+    assert causes(typed(syn, unacknowledged)) == []
+
+
 def test_icmp_that_comes_late_and_takes_effect_is_no_fault():
     text = HANDSHAKE + (
         "0.06 > A seq=1 ack=1 len=1460\n0.3 > A seq=1 ack=1 len=1460\n0.7 > A seq=1 ack=1 len=1460\n"

@@ -21,6 +21,7 @@ BYE = 221  # the reply to QUIT
 _TIMED_OUT = re.compile(r"time(?:d |[ -])?out", re.IGNORECASE)
 LONG = 1.0  # s at a window of 0; less is a matter of round trips
 LONGEST_QUIT = 64  # octets of a QUIT in TLS at the most, or of what ends TLS
+FIRST_RTO = 3.0  # s after which a SYN is sent again, at the latest (RFC 1122 4.2.3.1; RFC 6298: 1 s)
 TIMES = 3  # copies of what had arrived that are no accident
 # What a log alone says of the manner, by the class of the error.
 _LOGGED = {
@@ -147,7 +148,9 @@ def _endings(incident: Incident, failed: pd.DataFrame) -> dict[tuple[int, int], 
     ends = ends.merge(logged, left_on=KEY, right_index=True, how="left")
     ahead = ends["capture"].map(incident.captures.set_index("capture")["clock_offset"]).fillna(0)
     ends["gave_up"] = (ends["gave_up"] - pd.to_timedelta(ahead, unit="s")).fillna(_closed_early(ends))
-    ends = ends.assign(unread=_unread(ends), waits=_waits(ends))
+    ends = ends.merge(incident.captures[["capture", "last"]], on="capture", how="left")
+    watched = (ends["last"] - ends["start"]).dt.total_seconds()
+    ends = ends.assign(unread=_unread(ends), waits=_waits(ends), watched=watched)
     found = {(one.capture, one.stream): _ending(one) for one in _rows(ends)}
     return {key: ending for key, ending in found.items() if ending}
 
@@ -244,7 +247,7 @@ def _ending(one: Any) -> dict[str, Any] | None:
 def _manner(one: Any) -> tuple[str | None, str | None]:
     """Return how a connection failed, and which way packets were lost: the first manner that holds."""
     if one.handshake in ("unanswered", "refused"):
-        return "connect", None
+        return ("connect" if _in_vain(one) else None), None
     if direction := _lost(one):
         shut = direction == "forward" and _true(one.window_forward == 0)
         return ("window" if shut else "stall"), direction
@@ -262,6 +265,12 @@ def _manner(one: Any) -> tuple[str | None, str | None]:
     if not due or not (_known(one.gave_up) or _known(one.close_time)):
         return None, None
     return ("close" if _server_closed(one) else "silence"), None
+
+
+def _in_vain(one: Any) -> bool:
+    """Say whether no connection came about: the capture's end may hide the answer to a last SYN."""
+    tried = _true(one.syns > 1) or _true(one.watched > FIRST_RTO)
+    return one.handshake == "refused" or tried or _known(one.error)
 
 
 def _went_on(one: Any) -> bool:
@@ -293,9 +302,8 @@ def _lost(one: Any) -> str | None:
         return "reverse"
     if not _due(one):
         return None
-    if _true(one.bytes_sent_forward > one.bytes_acknowledged_forward + LONGEST_QUIT) and not _server_closed(
-        one
-    ):
+    unacknowledged = one.bytes_sent_forward - one.bytes_acknowledged_forward
+    if _known(one.gave_up) and _true(unacknowledged > LONGEST_QUIT) and not _server_closed(one):
         return "forward"  # the capture ends too soon for a stall
     sent = one.bytes_sent_reverse
     missed = _true(sent > one.bytes_acknowledged_reverse) and _true(sent > one.seen_reverse)
