@@ -23,7 +23,7 @@ from smtpkit.causes import CAUSES, Case, Cause
 from smtpkit.causes.harmless import repaired, slow
 from smtpkit.causes.unexplained import could_be, rival, unexplained_attempts, unexplained_connections
 from smtpkit.incident import Incident, among
-from smtpkit.observations import MANNERS, failures, observations, took_mail
+from smtpkit.observations import IN_DATA, MANNERS, failures, observations, took_mail
 from smtpkit.printable import endpoint
 from smtpkit.tables import KEY
 
@@ -178,6 +178,9 @@ def _finding(
     about = rows[rows["stream"].isna() & rows["message_id"].isna()]
     connections = incident.connections[among(incident.connections, rows.dropna(subset=KEY))]
     messages = rows["message_id"].dropna().drop_duplicates().tolist()
+    if cause.code == "smtp_rejection":
+        overcome = _overcome(peer, incident)
+        messages = [name for name in messages if name not in overcome]
     case = _case(group, about, incident)
     about = about.drop_duplicates(["observation", "value"])
     for_it = (*cause.requires, *cause.supports)
@@ -278,6 +281,15 @@ def _severity(
     return "error" if unlogged.any() and values.get("acknowledged") is False else "note"
 
 
+def _overcome(peer: str, incident: Incident) -> set[str]:
+    """Return the messages that a server put off and later took data of: what they met then is the fault."""
+    attempts = incident.attempts
+    tried = attempts[(attempts["peer"] == peer) & (attempts["outcome"] != "delivered")].sort_values("end")
+    in_data, put_off = tried["phase"].isin(IN_DATA), tried["error"] == "4xx"
+    last = tried[in_data & ~put_off].merge(tried[put_off & ~in_data], on="message_id", suffixes=("", "_4xx"))
+    return set(last.loc[last["end"] > last["end_4xx"], "message_id"].dropna())
+
+
 def _delivered(incident: Incident) -> set[str]:
     """Return the messages that reached all of their recipients in the end."""
     messages = incident.messages
@@ -323,9 +335,11 @@ def _where(connections: pd.DataFrame, peer: str | None) -> dict[str, Any]:
 
 
 def _merge(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Put findings of one fault seen from several clients together."""
+    """Put findings of one fault together: seen from several clients, or in part from the log alone."""
     merged: dict[tuple[Any, ...], dict[str, Any]] = {}
+    known = {(f["peer"], f["cause"]): f["direction"] for f in found if f["direction"]}
     for finding in sorted(found, key=_rank):
+        finding["direction"] = finding["direction"] or known.get((finding["peer"], finding["cause"]))
         same = [finding[name] for name in ("peer", "cause", "direction")]
         own = next(
             (

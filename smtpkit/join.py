@@ -25,6 +25,7 @@ MOST_COMPARED = 10_000  # deliveries compared with these
 _ENDS = ["client", "server", "server_port"]
 COMMANDS = 1200  # bytes of commands before the data: EHLO, MAIL, some recipients
 FIRST_WINDOW = 10_000  # bytes that any sender sends without waiting (RFC 6928: 10 segments)
+_BEFORE_MAIL = tables.PHASES[: tables.PHASES.index("MAIL")]
 MOST_TRIES = 50  # transactions that can be told apart by time alone
 _ACCEPTED = rf"\bid=({tables.MESSAGE_ID})\b"  # a receiving Exim's own id in its reply
 # Times of an attempt and of its connection that can lie close together, and how close.
@@ -226,14 +227,17 @@ def _by_text(
 ) -> Iterator[tuple[int, int, int]]:
     """Yield attempts whose text in the log a transaction of that path holds; several tries go by time.
 
-    A text that very many transactions hold (a bare ``OK``) tells nothing.
+    A text that very many transactions hold (a bare ``OK``) tells nothing. What failed before MAIL, as where
+    STARTTLS timed out and the next connection went in clear, had no transaction.
     """
     held = held.assign(text=captured).dropna(subset="text").rename(columns={"start": "began"})
     held = held[[*KEY, "connection", "text", "began", *_ENDS]].rename(
         columns={name: f"{name}_of" for name in _ENDS}
     )
     held = held[held.groupby("text")["text"].transform("size") <= MOST_TRIES]
-    pairs = _open(attempts).drop(columns=KEY).assign(text=logged).dropna(subset="text")
+    tried = _open(attempts)
+    tried = tried[~tried["phase"].isin(_BEFORE_MAIL)]
+    pairs = tried.drop(columns=KEY).assign(text=logged).dropna(subset="text")
     pairs = pairs.reset_index(names="row").merge(held, on="text")
     pairs = pairs[_same_ends(pairs) & (pairs["end"] >= pairs["began"] - SECOND)]
     yield from _one_to_one(pairs.assign(cost=pairs["end"] - pairs["began"], misfit=0))

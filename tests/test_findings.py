@@ -220,6 +220,7 @@ def test_what_a_receiver_abandoned_without_a_name_is_mail_that_stopped():
 
 # --- look-alikes, and what tells them apart ---------------------------------------------------------------
 
+SAID = HANDSHAKE + "0.1 < PA seq=1 ack=1 len=40\n0.2 > PA seq=1 ack=41 len=900\n0.3 < A seq=41 ack=901\n"
 STUCK = DIES.format(1460, 1461, 1521).splitlines()
 
 
@@ -365,6 +366,36 @@ def test_what_was_slow_or_lost_and_did_no_harm_is_chat():
 def test_failed_connections_of_which_no_log_tells_are_found():
     refused = analysed("0 > S seq=0\n0.03 < RA seq=0 ack=1")
     assert verdict(typed(refused)) == [("connect_failure", "error", "certain")]
+
+
+def test_mail_that_was_put_off_and_then_met_a_fault_is_said_at_the_fault():
+    tried = {"peer": BROKEN, "client": "192.0.2.10", "file": "mainlog", "line": 1}
+    at = [pd.Timestamp(f"2026-01-31 12:0{minute}:00", tz="UTC") for minute in (0, 5)]
+    put_off = tried | {"outcome": "deferred", "phase": "RCPT", "error": "4xx", "smtp_code": 451, "end": at[0]}
+    stuck = tried | {"outcome": "deferred", "phase": "end of data", "error": "timeout", "end": at[1]}
+    attempts = [
+        put_off | {"message_id": "large"},
+        put_off | {"message_id": "small"},
+        stuck | {"message_id": "large", "capture": 0, "stream": 0, "matched_by": "ports"},
+        tried | {"message_id": "small", "outcome": "delivered", "end": at[1]},
+    ]
+    incident = typed(dies(1500), dies(1500), attempts=attempts)
+    done = [{"message_id": "small", "delivered": 1, "failed": 0, "deferred": 0}]
+    found = smtpkit.diagnose(Incident(**vars(incident) | {"messages": tables.from_rows(done, "messages")}))
+    assert found[["cause", "severity", "messages"]].to_numpy().tolist() == [
+        ["pmtu_black_hole", "error", ["large"]],
+        ["smtp_rejection", "note", ["small"]],
+    ]
+
+
+def test_a_server_that_hangs_up_on_some_messages_only_may_mind_their_content():
+    closed = analysed(SAID + "0.4 < FA seq=41 ack=901")
+    tried = {"peer": BROKEN, "client": "192.0.2.10", "file": "mainlog", "line": 1, "matched_by": "ports"}
+    lost = tried | {"outcome": "deferred", "phase": "end of data", "error": "lost connection", "capture": 0}
+    failed = [lost | {"message_id": f"failed {n}", "stream": n} for n in range(3)]
+    passed = [tried | {"message_id": "passed", "outcome": "delivered"}]
+    assert causes(typed(closed, closed, closed, attempts=failed)) == ["close_after_data"]
+    assert causes(typed(closed, closed, closed, attempts=failed + passed)) == ["unexplained"]
 
 
 def test_attempts_outside_the_capture_belong_to_the_same_fault_if_large():

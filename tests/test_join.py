@@ -85,6 +85,14 @@ def test_of_a_failure_and_the_delivery_right_after_it_the_delivery_gets_the_tran
     assert pairs(joined(tried, ends, held)) == [(1, "time"), (2, "message_id")]
 
 
+def test_what_failed_before_mail_has_no_transaction_even_where_the_next_connection_does():
+    name, ends = "1abcDE-000001-2x", [connection(1, 0, 11), connection(2, 11, 12)]
+    held = [{"capture": 0, "stream": 2, "start": at(11.1), "message_id": name}]
+    tls = attempt(name, 11, "deferred", phase="STARTTLS", error="timeout")
+    found = joined([tls, attempt(name, 12, client_port=40002)], ends, held)
+    assert pairs(found) == [(1, "time"), (2, "ports")]
+
+
 @pytest.mark.parametrize(
     ("confirmation", "reply"),
     [

@@ -3,7 +3,7 @@
 import pandas as pd
 import pytest
 from conversation import analysed
-from test_findings import BROKEN, typed
+from test_findings import BROKEN, SAID, typed
 from test_mtu import DIES, HANDSHAKE, dies, later, passes
 
 from smtpkit import tables
@@ -99,9 +99,6 @@ def test_a_client_that_repeats_what_was_acknowledged_does_not_hear_it():
     assert failures(waits)[["manner", "direction"]].to_numpy().tolist() == [["stall", "reverse"]]
 
 
-SAID = HANDSHAKE + "0.1 < PA seq=1 ack=1 len=40\n0.2 > PA seq=1 ack=41 len=900\n0.3 < A seq=41 ack=901\n"
-
-
 @pytest.mark.parametrize(
     ("end", "manners"),
     [
@@ -116,6 +113,15 @@ SAID = HANDSHAKE + "0.1 < PA seq=1 ack=1 len=40\n0.2 > PA seq=1 ack=41 len=900\n
 )
 def test_without_payload_tcp_tells_who_left_while_an_answer_was_due(end, manners):
     assert failures(typed(analysed(SAID + end)))["manner"].tolist() == manners
+
+
+def test_a_client_that_says_quit_has_got_what_it_waited_for():
+    left = analysed(SAID + "0.4 > FA seq=901 ack=41\n0.5 < PA seq=41 ack=902 len=20\n0.5 > R seq=902")
+    session = {"capture": 0, "stream": 0, "phase": "QUIT", "quit": True, "gaps_reverse": True}
+    session |= {"conflicting": False, "gaps_forward": True, "last_reply_time": START + pd.Timedelta("0.5s")}
+    incident = typed(left)
+    sessions = {"sessions": tables.from_rows([session], "sessions")}
+    assert failures(incident.__class__(**vars(incident) | sessions)).empty
 
 
 def test_a_capture_that_ends_before_a_stall_shows_what_was_not_acknowledged():

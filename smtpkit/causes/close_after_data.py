@@ -37,7 +37,7 @@ def _remedies(case: Case) -> list[str]:
 
 CAUSE = Cause(
     code="close_after_data",
-    requires=("hung_up", "after_dot"),
+    requires=("hung_up", "after_dot", "content_innocent"),
     excludes=(
         *("reset_forged", "size_explains", "nul_explains", "line_explains", "pattern_explains"),
         *("split_explains", "unacknowledged", "lossy"),

@@ -20,9 +20,18 @@ from smtpkit.observations.groups import Group, deliveries, groups
 from smtpkit.observations.names import MANNERS, NAMES
 from smtpkit.observations.network import observe_network
 from smtpkit.observations.paths import LONGEST_LINE, observe_paths
-from smtpkit.observations.statement import seen
+from smtpkit.observations.statement import IN_DATA, seen
 
-__all__ = ["LONGEST_LINE", "MANNERS", "NAMES", "deliveries", "failures", "observations", "took_mail"]
+__all__ = [
+    "IN_DATA",
+    "LONGEST_LINE",
+    "MANNERS",
+    "NAMES",
+    "deliveries",
+    "failures",
+    "observations",
+    "took_mail",
+]
 
 
 def observations(incident: Incident) -> pd.DataFrame:

@@ -187,7 +187,8 @@ def _waits(ends: pd.DataFrame) -> pd.Series:
     waited = (left - since).dt.total_seconds() > LONG
     asked = ends["waiting_bytes"]
     first = (asked > 0) & (asked == ends["bytes_sent_forward"])
-    return (ends["handshake"] == "complete") & (waited | (asked > LONGEST_QUIT) | first).fillna(False)
+    open_ = (waited | (asked > LONGEST_QUIT) | first).fillna(False)
+    return (ends["handshake"] == "complete") & left.notna() & open_
 
 
 def _two_sided(connections: pd.DataFrame) -> pd.Series:
@@ -320,10 +321,12 @@ def _replied(one: Any) -> bool:
 
 def _due(one: Any) -> bool:
     """Say whether an answer of the server is missing, or came when the client had given up."""
-    if _true(one.answered_at > one.gave_up) or _true(one.last_reply_time > one.gave_up):
+    if _true(one.answered_at > one.gave_up):
         return True
     if _known(one.phase) and one.phase == "QUIT":
-        return False
+        return False  # all before it was answered
+    if _true(one.last_reply_time > one.gave_up):
+        return True
     if one.handshake == "complete" and pd.isna(one.initial_rtt):
         return False  # the SYN-ACK came when the client had gone
     if one.unread:
