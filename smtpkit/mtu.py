@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -158,6 +159,17 @@ def loss_rates(sizes: pd.DataFrame, connections: pd.DataFrame) -> pd.DataFrame:
     return tables.conform(found.assign(**edges, **rates).reset_index(drop=True), "loss_rates")
 
 
+def never_whole(row: Mapping[str, Any]) -> bool:
+    """Say whether some fragments of packets came, again and again, and never all of them.
+
+    Parameters
+    ----------
+    row
+        Of table `path_mtu`: `fragmented` and `reassembled`.
+    """
+    return bool(row["fragmented"] - row["reassembled"] >= TIMES) if pd.notna(row["fragmented"]) else False
+
+
 def _announced(sizes: pd.DataFrame, connections: pd.DataFrame) -> pd.DataFrame:
     """Return, for each path that carried data, what the handshakes, ICMP and fragments say of it."""
     pieces = []
@@ -236,13 +248,15 @@ def _bracket(
     row: dict[str, Any], sizes: pd.DataFrame, stalls: pd.DataFrame, *, at_receiver: bool
 ) -> dict[str, Any]:
     victims = sizes[(sizes["times_lost"] >= TIMES) & ~sizes["offload"]]
-    if len(victims) and not at_receiver:
+    in_pieces = len(victims) and never_whole(row)  # at the size of a fragment; they were larger
+    if len(victims) and not (at_receiver or in_pieces):
         return _captured(sizes, victims, stalls)
     if pd.isna(row["full_size"]):
         return {}
     full, headers = row["full_size"], row["full_size"] - row["mss"]
-    holes = _lost_upstream(stalls, full, headers)
-    if len(holes) and not _passed_between(sizes, full, holes["start"]):
+    holes = stalls[stalls["repeats"] >= TIMES] if in_pieces else _lost_upstream(stalls, full, headers)
+    size = victims["ip_len"].min() if in_pieces else full
+    if len(holes) and not _passed_between(sizes, size, holes["start"]):
         df = sizes["df"].all() if sizes["df"].notna().any() else pd.NA  # a socket sets it on all or none
         smaller = sizes.loc[(sizes["delivered"] > 0) & (sizes["ip_len"] < full), "ip_len"].max()
         return {"delivered": smaller, "lost": full, "inferred": True, "df": df}
@@ -304,8 +318,8 @@ def _lost_upstream(stalls: pd.DataFrame, full: Any, headers: int) -> pd.DataFram
     return stalls[hole.fillna(False).astype(bool)]
 
 
-def _passed_between(sizes: pd.DataFrame, full: Any, starts: pd.Series) -> bool:
-    """Say whether full-size packets arrived while others began to be missing."""
-    arrived = sizes[(sizes["delivered"] > 0) & (sizes["ip_len"] >= full)]
+def _passed_between(sizes: pd.DataFrame, size: Any, starts: pd.Series) -> bool:
+    """Say whether packets of a size or above arrived while others began to be missing."""
+    arrived = sizes[(sizes["delivered"] > 0) & (sizes["ip_len"] >= size)]
     between = (arrived["last_delivered"] >= starts.min()) & (arrived["first_delivered"] <= starts.max())
     return bool(between.any())

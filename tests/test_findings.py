@@ -322,6 +322,23 @@ def test_at_the_receiver_the_df_bit_of_what_arrived_tells_of_what_did_not():
     assert causes(typed(*fragmented)) == ["fragment_loss"]
 
 
+def test_first_fragments_that_come_again_and_again_are_packets_that_do_not_arrive():
+    packets = analysed(HANDSHAKE + DIES.format(1156, 1461, 1521)).assign(df=False)
+    packets["ip_id"] = packets.index.to_series().astype(packets["ip_id"].dtype)
+    packets["more_fragments"] = packets["tcp_len"] == 1156
+    exceeded = packets.iloc[[0]].assign(ip_protocol=1, icmp_type=11, icmp_code=1, direction=pd.NA)
+    exceeded[["src", "dst"]] = ["198.51.100.25", "192.0.2.10"]
+    exceeded[["src_port", "dst_port", "seq", "tcp_len", "delivered"]] = pd.NA
+    told = pd.concat([packets, exceeded]).astype(packets.dtypes)
+    found = smtpkit.diagnose(typed(told, told, passes(600).assign(df=False)))
+    assert found[["cause", "confidence"]].to_numpy().tolist() == [["fragment_loss", "certain"]]
+    assert found["parameters"].iloc[0] == {"pmtu_low": 600, "pmtu_high": 1500}
+    untold = smtpkit.diagnose(typed(packets, packets, passes(600).assign(df=False)))
+    assert untold["parameters"].tolist() == found["parameters"].tolist()
+    passed = passes(1196).assign(df=False)  # a filter leaves out the rest of all: these arrive
+    assert causes(typed(packets, packets, passed)) != ["fragment_loss"]
+
+
 def test_a_capture_that_begins_in_the_stall_makes_it_possible_at_most():
     begun = stuck(*STUCK[3:], handshake="")
     assert verdict(typed(begun, begun, later(passes(600), 1))) == [("pmtu_black_hole", "error", "possible")]

@@ -49,18 +49,8 @@ CAUSE = Cause(
         *("oversize_delivered", "loss_explains", "smaller_lost", "silent", "unscaled_window"),
         "window_closed",
     ),
-    supports=(
-        "same_size_repeats",
-        "tail_passed",
-        "size_decides",
-    ),
-    decisive=(
-        ("fragmentable",),
-        (
-            "tail_passed",
-            "size_decides",
-        ),
-    ),
+    supports=("reassembly_exceeded", "same_size_repeats", "tail_passed", "size_decides"),
+    decisive=(("fragmentable",), ("reassembly_exceeded", "tail_passed", "size_decides")),
     look_alikes=("pmtu_black_hole", "packet_loss", "state_loss", "window_scaling"),
     directed=True,
     sentence=_sentence,

@@ -20,6 +20,7 @@ NAMES = {
     "oversize_delivered": "packets of that size were delivered in the same period",
     "loss_explains": "the loss of other packets explains that these never arrived",
     "fragmentable": "the lost packets did not have DF set",
+    "reassembly_exceeded": "ICMP says that fragments never became whole packets",
     "window_closed": "the receiver's window had no room for them, or stayed closed",
     "acknowledged": "what was sent was acknowledged",
     "same_size_repeats": "the same segment was repeated at growing intervals",

@@ -13,7 +13,7 @@ from typing import Any
 
 import pandas as pd
 
-from smtpkit import correlation, tables
+from smtpkit import correlation, mtu, tables
 from smtpkit.addresses import is_ipv6
 from smtpkit.incident import Incident, among
 from smtpkit.observations.statement import IN_DATA, first, frame, number, seen, spread
@@ -49,8 +49,17 @@ class Path:
     def stuck(self) -> pd.DataFrame:
         """The stalls at a packet of the size that is lost, or at packets that never came by."""
         stalls = self.of("stalls")
-        captured = stalls["repeat_ip_len"] >= self.row.lost
-        return stalls[(stalls["missing"] if self.row.inferred else captured).fillna(False).astype(bool)]
+        stuck = stalls["repeat_ip_len"] >= self.row.lost
+        if self.in_pieces:
+            stuck = (stalls["repeats"] >= TIMES) & (stalls["ended_by"] != "acknowledgment")
+        elif self.row.inferred:
+            stuck = stalls["missing"]
+        return stalls[stuck.fillna(False).astype(bool)]
+
+    @property
+    def in_pieces(self) -> bool:
+        """Of the lost packets some fragments are in the capture."""
+        return bool(self.row.inferred) and mtu.never_whole(self.row._asdict())
 
     @cached_property
     def round_trip_loss(self) -> float:
@@ -113,6 +122,13 @@ def _path_observations(path: Path) -> Iterator[dict[str, Any]]:
 
 def _oversize_lost(path: Path) -> dict[str, Any]:
     row, sizes = path.row, path.of("sizes")
+    if path.in_pieces:
+        sentence = (
+            f"Of {row.fragmented} packets cut up on the way {row.fragmented - row.reassembled} never became "
+            f"whole, one and the same segment up to {path.stuck['repeats'].max() + 1} times; the MSS allows "
+            f"packets of {row.full_size} bytes."
+        )
+        return seen("oversize_lost", True, sentence, first(path.stuck))
     if row.inferred:
         gap, count = path.stuck["gap"].max(), path.stuck["stream"].nunique()
         sentence = (
@@ -186,6 +202,17 @@ def _fragmentable(path: Path) -> dict[str, Any]:
         )
     sentence = "The lost packets had DF set." if path.row.df else "The lost packets did not have DF set."
     return seen("fragmentable", not path.row.df, sentence)
+
+
+def _reassembly_exceeded(path: Path) -> dict[str, Any]:
+    row = path.row
+    if not row.reassembly_exceeded:
+        sentence = "Whether ICMP tells of fragments that never became whole: no such message is at hand."
+        return seen("reassembly_exceeded", False if _icmp_visible(path) else pd.NA, sentence)
+    sentence = (
+        f"{number(row.reassembly_exceeded, 'ICMP message')} of the receiver: time exceeded in reassembly."
+    )
+    return seen("reassembly_exceeded", True, sentence, first(path.stuck))
 
 
 def _window_closed(path: Path) -> dict[str, Any]:
@@ -425,8 +452,16 @@ def _several_messages(path: Path) -> dict[str, Any]:
 
 
 _ABOUT_LOSS = (
-    *(_oversize_lost, _smaller_pass),
-    *(_oversize_delivered, _loss_explains, _fragmentable, _window_closed, _acknowledged, _same_size_repeats),
+    *(_oversize_lost, _smaller_pass, _reassembly_exceeded),
+    *(
+        _oversize_delivered,
+        _loss_explains,
+        _fragmentable,
+        _reassembly_exceeded,
+        _window_closed,
+        _acknowledged,
+        _same_size_repeats,
+    ),
     *(_smaller_repeat_passed, _too_big_ignored, _too_big_effective, _too_big_missing, _size_decides),
     *(_other_peer_takes_size, _reply_repeated, _several_messages),
     *(_tail_passed, _smaller_lost, _silent, _unscaled_window),
