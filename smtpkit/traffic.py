@@ -71,18 +71,19 @@ def nothing() -> Traffic:
     return analyse(tables.empty("packets"), smtp.Streams().close(), captures)
 
 
-def whole(pieces: Sequence[Traffic], files: Sequence[str]) -> Traffic:
+def whole(pieces: list[Traffic], files: Sequence[str]) -> Traffic:
     """Put tables of connections together, of which no two pieces have one in common.
 
     Parameters
     ----------
     pieces
-        At least one.
+        At least one. They are taken out of the list, so that no table is in memory twice.
     files
         In the order of reading, which is that of the packets.
     """
-    by_name = zip(Traffic._fields, zip(*pieces, strict=True), strict=True)
-    return Traffic(*(_whole(list(frames), name, files) for name, frames in by_name))
+    by_name = {name: [getattr(piece, name) for piece in pieces] for name in Traffic._fields}
+    pieces.clear()
+    return Traffic(*(_whole(by_name.pop(name), name, files) for name in Traffic._fields))
 
 
 def _whole(frames: list[pd.DataFrame], name: str, files: Sequence[str]) -> pd.DataFrame:

@@ -22,6 +22,8 @@ _TIMED_OUT = re.compile(r"time(?:d |[ -])?out", re.IGNORECASE)
 LONG = 1.0  # s at a window of 0; less is a matter of round trips
 LONGEST_QUIT = 64  # octets of a QUIT in TLS at the most, or of what ends TLS
 FIRST_RTO = 3.0  # s after which a SYN is sent again, at the latest (RFC 1122 4.2.3.1; RFC 6298: 1 s)
+REPEATED = pd.Timedelta(seconds=7)  # three repeats of a segment, from an RTO of 1 s on (RFC 6298 5.5)
+PATIENCE = pd.Timedelta(seconds=30)  # in which most servers answer that are slow, and answer
 TIMES = 3  # copies of what had arrived that are no accident
 # What a log alone says of the manner, by the class of the error.
 _LOGGED = {
@@ -143,12 +145,12 @@ def _endings(incident: Incident, failed: pd.DataFrame) -> dict[tuple[int, int], 
     for direction in ("forward", "reverse"):
         ends = ends.merge(_stuck(incident.stalls, direction), on=KEY, how="left")
     ends = ends.merge(_unheard(incident.packets, ends), on=KEY, how="left")
+    ends = ends.merge(incident.captures[["capture", "last"]], on="capture", how="left")
     tried = failed.dropna(subset=KEY).groupby(KEY)
     logged = pd.DataFrame({"gave_up": tried["end"].max(), "error": tried["error"].last()})
     ends = ends.merge(logged, left_on=KEY, right_index=True, how="left")
     ahead = ends["capture"].map(incident.captures.set_index("capture")["clock_offset"]).fillna(0)
     ends["gave_up"] = (ends["gave_up"] - pd.to_timedelta(ahead, unit="s")).fillna(_closed_early(ends))
-    ends = ends.merge(incident.captures[["capture", "last"]], on="capture", how="left")
     watched = (ends["last"] - ends["start"]).dt.total_seconds()
     ends = ends.assign(unread=_unread(ends), waits=_waits(ends), watched=watched)
     found = {(one.capture, one.stream): _ending(one) for one in _rows(ends)}
@@ -158,13 +160,17 @@ def _endings(incident: Incident, failed: pd.DataFrame) -> dict[tuple[int, int], 
 def _closed_early(ends: pd.DataFrame) -> pd.Series:
     """Return when a client that no log tells of gave up: it closed without a QUIT, or while it waited.
 
-    As far as all it said was captured; a client that closes its side may still wait, unless it resets.
+    As far as all it said was captured; a client that closes its side may still wait, unless it resets, and
+    the capture's end may hide what it waits for.
     """
     left = [ends["closed_by"] == "client", ends["quit"].eq(False), ends["gaps_forward"].eq(False)]
     known = pd.concat(left, axis="columns").fillna(False).astype(bool).all(axis="columns")
     waited = (ends["fin_forward"] - ends["waiting_since"]).dt.total_seconds() > LONG
     gone = _unread(ends) & (waited | ends["rst_forward"].notna())
-    return ends["fin_forward"].where(known | gone)
+    ended = ends[["fin_reverse", "rst_forward", "rst_reverse"]].notna().any(axis="columns")
+    patient = (ends["fin_forward"] - ends["waiting_since"]).dt.total_seconds() > FIRST_RTO
+    watched = (ends["last"] - ends["fin_forward"]).dt.total_seconds() > FIRST_RTO
+    return ends["fin_forward"].where((known | gone) & (ended | patient | watched))
 
 
 def _unread(ends: pd.DataFrame) -> pd.Series:
@@ -211,10 +217,13 @@ def _last(transactions: pd.DataFrame) -> pd.DataFrame:
     )
 
 
+_OF_STALL = ("outstanding", "window", "start", "missing", "repeats")
+
+
 def _stuck(stalls: pd.DataFrame, direction: str) -> pd.DataFrame:
     """Return what each connection had outstanding to the end in a direction, and the receiver's window."""
     open_ = stalls[(stalls["direction"] == direction) & (stalls["ended_by"] != "acknowledgment")]
-    last = open_.drop_duplicates(KEY, keep="last")[[*KEY, "outstanding", "window", "start", "missing"]]
+    last = open_.drop_duplicates(KEY, keep="last")[[*KEY, *_OF_STALL]]
     return last.rename(columns=lambda name: name if name in KEY else f"{name}_{direction}")
 
 
@@ -249,10 +258,10 @@ def _manner(one: Any) -> tuple[str | None, str | None]:
     """Return how a connection failed, and which way packets were lost: the first manner that holds."""
     if one.handshake in ("unanswered", "refused"):
         return ("connect" if _in_vain(one) else None), None
-    if direction := _lost(one):
+    if (direction := _lost(one)) and not _undecided(one):
         shut = direction == "forward" and _true(one.window_forward == 0)
         return ("window" if shut else "stall"), direction
-    due = _due(one)
+    due = _due(one) and not _undecided(one)
     if due and _true(one.zero_window_time_forward > LONG):
         return "window", "forward"
     if _replied(one) or (_true(one.refused) and not due):
@@ -266,6 +275,18 @@ def _manner(one: Any) -> tuple[str | None, str | None]:
     if not due or not (_known(one.gave_up) or _known(one.close_time)):
         return None, None
     return ("close" if _server_closed(one) else "silence"), None
+
+
+def _undecided(one: Any) -> bool:
+    """Say whether the capture ends while both sides may still go on, and no log tells what became of it."""
+    if any(map(_known, (one.error, one.gave_up, one.fin_reverse, one.rst_forward, one.rst_reverse))):
+        return False
+    if _true(one.repeats_forward >= TIMES) or _true(one.repeats_reverse >= TIMES):
+        return False
+    stalled = [time for time in (one.start_forward, one.start_reverse) if _known(time)]
+    if stalled:
+        return _true(one.last - min(stalled) < REPEATED)
+    return not _true(one.last - one.waiting_since > PATIENCE)
 
 
 def _in_vain(one: Any) -> bool:
