@@ -167,6 +167,43 @@ def test_the_code_of_a_refusal_is_a_figure():
     assert {"reply_code": 550} in figures
 
 
+def forgotten_after(sent, port, pause=0.5):
+    """A connection that passed 300 bytes, and of `sent` more, after a pause, nothing any more."""
+    text = HANDSHAKE + "0.05 > PA seq=1 ack=1 len=300\n0.08 < PA seq=1 ack=301 len=40\n"
+    parts = [(301 + at, min(1460, sent - at)) for at in range(0, sent, 1460)]
+    begin = 0.08 + pause
+    parts += [(301, 1460)] * 3
+    times = [begin] * (len(parts) - 3) + [begin + wait for wait in (0.4, 1.2, 2.8)]
+    rows = zip(times, parts, strict=True)
+    text += "".join(f"{time} > A seq={seq} ack=41 len={length}\n" for time, (seq, length) in rows)
+    return analysed(text, port=port)
+
+
+def of_stall(observation, *connections):
+    joined = {"capture": 0, "matched_by": "ports"}
+    stuck = [at for at, one in enumerate(connections) if len(one) > 6]
+    attempts = [attempt(f"message {at}", **TIMEOUT, **joined, stream=at) for at in stuck]
+    seen = observations(typed(*connections, attempts=attempts))
+    row = seen[(seen["observation"] == observation) & (seen["manner"] == "stall")].iloc[0]
+    return bool(row["value"]), row["figures"] if isinstance(row["figures"], dict) else {}
+
+
+def test_what_was_sent_and_what_was_acknowledged_bracket_the_bytes_after_which_nothing_passed():
+    gone = [forgotten_after(12000, 40001), forgotten_after(16000, 40002)]
+    octets = {"octets_low": 8960, "octets_high": 12340}  # payload: 9000 - 40; 12000 + 300 + 40
+    assert of_stall("after_octets", *gone, passes(9000), passes(600)) == (True, octets)
+    assert of_stall("after_octets", *gone, passes(15000), passes(600)) == (False, {})
+    assert of_stall("after_octets", *gone) == (False, {})
+
+
+def test_a_pause_before_is_an_upper_bound_and_one_that_passed_a_lower():
+    waits = HANDSHAKE + "0.05 > PA seq=1 ack=1 len=300\n20.05 < PA seq=1 ack=301 len=40\n"
+    waits = analysed(waits + "20.06 > A seq=301 ack=41")
+    gone = [forgotten_after(3000, 40000 + pause, pause) for pause in (60, 90)]
+    assert of_stall("after_pause", *gone, waits) == (True, {"pause": 60.0, "pause_low": 20.0})
+    assert of_stall("after_pause", *gone) == (True, {"pause": 60.0, "pause_low": None})
+
+
 # --- which messages failed -------------------------------------------------------------------------------
 
 
