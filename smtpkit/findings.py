@@ -22,7 +22,7 @@ from smtpkit.causes import CAUSES, Case, Cause
 from smtpkit.causes.harmless import repaired, slow
 from smtpkit.causes.unexplained import could_be, rival, unexplained_attempts, unexplained_connections
 from smtpkit.incident import Incident, among
-from smtpkit.observations import IN_DATA, MANNERS, failures, observations, took_mail
+from smtpkit.observations import IN_DATA, MANNERS, failures, loss_by_direction, observations, took_mail
 from smtpkit.printable import endpoint
 from smtpkit.tables import KEY
 
@@ -103,6 +103,12 @@ def inputs(incident: Incident) -> list[dict[str, Any]]:
 # --- weighing -------------------------------------------------------------------------------------------
 
 
+def _also(cause: Cause, own: tuple[Cause, list[Cause]] | None, values: dict[str, bool | None]) -> bool:
+    """Say whether a cause holds in a group too; to replace a likely one all that it requires must be seen."""
+    weak = own is None or _confidence(own[0], values) == CONFIDENCES[-1]
+    return _holds(cause, values) and (weak or None not in [values[name] for name in cause.requires])
+
+
 def _values(rows: pd.DataFrame) -> dict[str, bool | None]:
     """Return the value of each observation of a path: true if it was seen at any capture point."""
     values: dict[str, bool | None] = {}
@@ -132,7 +138,7 @@ def _alike(groups: list[Any], chosen: list[Any]) -> list[Any]:
         for n in sorted(others, key=lambda n: -weight[n]):
             # A path's defect has its own way to claim what failed outside the capture.
             own = chosen[n] and chosen[n][0].code in _PATH_CAUSES
-            if chosen[n] and not own and _holds(chosen[n][0], _values(rows)):
+            if chosen[n] and not own and _also(chosen[n][0], chosen[at], _values(rows)):
                 found[at] = (chosen[n][0], [])
                 break
     return found
@@ -393,11 +399,10 @@ def _harmless(incident: Incident, found: set[Any]) -> Iterator[dict[str, Any]]:
         waits = _waits(incident, ends)
         if len(waits):
             yield slow(case, waits) | {"peer": peer, **_where(ends[among(ends, waits)], case.peer)}
-        sizes = incident.sizes[among(incident.sizes, ends)]
-        lost, sent = int(sizes["lost"].sum()), int((sizes["sent"] - sizes["undecided"]).sum())
+        lost = loss_by_direction(incident, ends)
         again = ends[(ends["retransmissions_forward"] + ends["retransmissions_reverse"] > 0).fillna(False)]
-        if lost >= TIMES and len(again):
-            yield repaired(case, again, lost, sent) | {"peer": peer, **_where(again, case.peer)}
+        if lost["lost"].sum() >= TIMES and len(again):
+            yield repaired(case, again, lost) | {"peer": peer, **_where(again, case.peer)}
 
 
 def _waits(incident: Incident, ends: pd.DataFrame) -> pd.DataFrame:

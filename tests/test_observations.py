@@ -1,5 +1,6 @@
 """Observations of small typed tables, each expectation typed by hand."""
 
+import numpy as np
 import pandas as pd
 import pytest
 from conversation import analysed
@@ -247,6 +248,29 @@ def test_a_large_message_delivered_among_the_failures_speaks_against_lost_large_
     assert values(sized(*among), "timeout")["oversize_delivered"] is True
     before = [("b", "delivered", 20000), ("a", "deferred", 700), ("c", "deferred", 900)]
     assert "oversize_delivered" not in values(sized(*before), "timeout")
+
+
+def test_of_messages_that_are_all_larger_the_segment_that_is_lost_tells_the_bytes():
+    """Three of 2000 octets whose second packet, of 1000, is lost; two of 900 octets pass."""
+    rng = np.random.default_rng(7)
+
+    def text(length):
+        return bytes(rng.integers(97, 123, length, dtype=np.uint8))
+
+    stuck = HANDSHAKE + "0.06 > A seq=1 ack=1 len=1000\n0.09 < A seq=1 ack=1001\n"
+    stuck += "".join(f"{time} > A seq=1001 ack=1 len=1000\n" for time in (0.1, 0.4, 1, 2.2, 4.6))
+    ends = [analysed(stuck, port=40001 + at) for at in range(3)] + [passes(940)] * 2
+    joined = {"capture": 0, "matched_by": "ports"}
+    tried = [attempt(str(at), **TIMEOUT, **joined, stream=at, size=2000) for at in range(3)]
+    tried += [attempt(str(at), **joined, stream=at, size=900, outcome="delivered") for at in (3, 4)]
+    row = {"capture": 0, "conflicting": False, "data_seq": 1001, "data_size": 2000, "data_seen": 2000}
+    held = [row | {"stream": at, "message_id": str(at), "bytes_delivered": 1000} for at in range(3)]
+    octets = {str(at): text(1500) + b"FORBIDDEN" + text(491) for at in range(3)} | {"3": text(900)}
+    incident = typed(*ends, attempts=tried)
+    more = {"transactions": tables.from_rows(held, "transactions"), "octets": octets | {"4": text(900)}}
+    seen = observations(incident.__class__(**vars(incident) | more))
+    found = seen[seen["observation"] == "pattern_explains"].iloc[0]
+    assert (found["value"], found["figures"]) == (True, {"pattern_hex": b"FORBIDDEN".hex()})
 
 
 # --- the path --------------------------------------------------------------------------------------------
