@@ -383,10 +383,24 @@ def _unexplained(
             finding = unexplained_attempts(named, _plain(client), tried, incident.captures)
         else:
             finding = unexplained_connections(str(peer), str(client), connections, _reasons(rows))
+        finding["not_observable"] += _one_sided(connections)
         finding |= _open(finding, rows, groups)
         ids = set(tried["message_id"].dropna())
         severity = "warn" if ids and ids <= _delivered(incident) else "error"
         yield {**finding, "peer": _plain(peer), "severity": severity, **_where(connections, named)}
+
+
+def _one_sided(connections: pd.DataFrame) -> list[str]:
+    """Say what cannot be known where the packets of one side are not in the capture."""
+    silent = {
+        side: int((connections[column].isna() & (connections["handshake"] != "unanswered")).sum())
+        for side, column in (("client", "last_forward"), ("server", "last_reverse"))
+    }
+    return [
+        f"What the {side} sent on {count} of {len(connections)} connections: only one direction was captured."
+        for side, count in silent.items()
+        if count
+    ]
 
 
 def _harmless(incident: Incident, found: set[Any]) -> Iterator[dict[str, Any]]:

@@ -389,6 +389,16 @@ def test_what_was_slow_or_lost_and_did_no_harm_is_chat():
     assert findings.healthy(incident, found) == [BROKEN]
 
 
+def test_a_capture_of_one_direction_is_named_as_what_is_missing():
+    tried = {"peer": BROKEN, "client": "192.0.2.10", "file": "mainlog", "line": 1, "message_id": "a"}
+    tried |= {"outcome": "deferred", "phase": "end of data", "error": "timeout", "capture": 0, "stream": 0}
+    packets = passes(1300)
+    found = smtpkit.diagnose(typed(packets[packets["src"] != BROKEN], attempts=[tried])).iloc[0]
+    missing = "What the server sent on 1 of 1 connections: only one direction was captured."
+    assert found["cause"] == "unexplained"
+    assert missing in found["not_observable"]
+
+
 def test_where_the_sender_cannot_use_sacks_no_rate_of_loss_is_told():
     lossy = analysed(
         HANDSHAKE

@@ -82,8 +82,13 @@ def _loss(group: Group, here: pd.DataFrame) -> Iterator[dict[str, Any]]:
         f"On {number(len(repaired), 'connection')} all was repaired in the end.",
     )
     outside = here[here["sack_outside"].fillna(0) > 0]
-    sentence = f"On {number(len(outside), 'connection')} SACK edges lie outside of all that was sent."
-    yield seen("sack_outside", len(outside) > 0, sentence, first(outside), sack_outside=len(outside) > 0)
+    count = int(outside["sack_outside"].sum())
+    sentence = (
+        f"On {number(len(outside), 'connection')} SACK edges lie outside of all that was sent "
+        f"({number(count, 'packet')})."
+    )
+    source = frame(outside["file"].iloc[0], outside["sack_outside_frame"].iloc[0]) if count else ""
+    yield seen("sack_outside", count > 0, sentence, source, sack_outside=count > 0)
 
 
 def loss_by_direction(incident: Incident, connections: pd.DataFrame) -> pd.DataFrame:
@@ -102,9 +107,9 @@ def loss_by_direction(incident: Incident, connections: pd.DataFrame) -> pd.DataF
     DataFrame
         `direction`, `sent`, `lost`, `low` and `high` (of the share); directions without loss are left out.
     """
-    named = incident.path_mtu.groupby(["capture", "client", "server", "direction"])["next_hop_mtu"].min()
+    path = ["capture", "client", "server", "direction"]
     sizes = incident.sizes.merge(connections[[*KEY, "client", "server"]], on=KEY)
-    sizes = sizes.join(named, on=list(named.index.names))
+    sizes = sizes.join(incident.path_mtu.groupby(path)["next_hop_mtu"].min(), on=path)
     sizes = sizes[~(sizes["ip_len"] > sizes["next_hop_mtu"]).fillna(False)]
     known = sizes.assign(sent=sizes["sent"] - sizes["undecided"])
     found = known.groupby("direction", observed=True)[["sent", "lost"]].sum().reset_index()
