@@ -121,6 +121,16 @@ def growth(folder: Path, asked: argparse.Namespace) -> Iterator[Group]:
     yield "smtpkit diagnose, growth", "packet", rivals
 
 
+def large(folder: Path, asked: argparse.Namespace) -> Iterator[Group]:
+    """Yield captures of which the larger is far beyond what is held in memory: that is what to look at."""
+    rivals = []
+    for megabytes in (asked.large // 10, asked.large):
+        capture, log = folder / f"capture{megabytes}", folder / f"mainlog{megabytes}"
+        count = deliveries(path=capture, log=log, size=megabytes * 1_000_000)
+        rivals.append(Contender(f"{megabytes:,} MB", count, diagnose(capture, log)))
+    yield "smtpkit diagnose, memory", "packet", rivals
+
+
 def workers(folder: Path, asked: argparse.Namespace) -> Iterator[Group]:
     """Yield one core and two, for four captures of different hosts."""
     paths = [folder / f"capture-{name}" for name in "abcd"]
@@ -145,7 +155,7 @@ def sick(folder: Path, asked: argparse.Namespace) -> Iterator[Group]:
 
 
 GROUPS: dict[str, Callable[[Path, argparse.Namespace], Iterator[Group]]] = {
-    group.__name__: group for group in (captures, logs, whole, start, growth, workers, sick)
+    group.__name__: group for group in (captures, logs, whole, start, growth, large, workers, sick)
 }
 
 
@@ -207,6 +217,7 @@ def main() -> None:
     parser.add_argument("--packets", type=int, default=1_000_000)
     parser.add_argument("--lines", type=int, default=5_000_000)
     parser.add_argument("--megabytes", type=int, default=100, help="of the capture that is analysed whole")
+    parser.add_argument("--large", type=int, default=5_000, help="megabytes of the largest capture")
     parser.add_argument("--deliveries", type=int, default=10_000)
     parser.add_argument("--rounds", type=int, default=3)
     asked = parser.parse_args()

@@ -172,6 +172,31 @@ def pattern(failing: Sequence[bytes], passing: Sequence[bytes]) -> Pattern | Non
     return best
 
 
+def widened(octets: bytes, failing: Sequence[bytes]) -> bytes:
+    """Return all that failing segments share around a pattern, up to the longest that is looked for.
+
+    In short segments a piece of what they fail for is enough to tell them apart.
+
+    Parameters
+    ----------
+    octets
+        Bytes that are in each of `failing`.
+    failing
+        Segments.
+    """
+    start = failing[0].find(octets)
+    end = start + len(octets)
+    while start > 0 and _in_all(failing[0][start - 1 : end], failing):
+        start -= 1
+    while end < len(failing[0]) and _in_all(failing[0][start : end + 1], failing):
+        end += 1
+    return failing[0][start:end]
+
+
+def _in_all(octets: bytes, every: Sequence[bytes]) -> bool:
+    return len(octets) <= LENGTHS[-1] and all(octets in each for each in every)
+
+
 def _apart(every: Sequence[bytes], failing: int, length: int, chance: float) -> Pattern | None:
     """Find bytes of a length that are in all of the first messages and in none of the others."""
     octets = [np.frombuffer(each, np.uint8) for each in every]

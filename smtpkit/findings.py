@@ -23,7 +23,7 @@ from smtpkit.causes import CAUSES, Case, Cause
 from smtpkit.causes.harmless import repaired, slow
 from smtpkit.causes.unexplained import could_be, rival, unexplained_attempts, unexplained_connections
 from smtpkit.incident import Incident, among
-from smtpkit.observations import IN_DATA, MANNERS, failures, observations, took_mail
+from smtpkit.observations import IN_DATA, MANNERS, failures, loss_by_direction, observations, took_mail
 from smtpkit.printable import endpoint
 from smtpkit.tables import KEY
 
@@ -106,6 +106,12 @@ def inputs(incident: Incident) -> list[dict[str, Any]]:
 # --- weighing -------------------------------------------------------------------------------------------
 
 
+def _also(cause: Cause, own: tuple[Cause, list[Cause]] | None, values: dict[str, bool | None]) -> bool:
+    """Say whether a cause holds in a group too; to replace a likely one all that it requires must be seen."""
+    weak = own is None or _confidence(own[0], values) == CONFIDENCES[-1]
+    return _holds(cause, values) and (weak or None not in [values[name] for name in cause.requires])
+
+
 def _values(rows: pd.DataFrame) -> dict[str, bool | None]:
     """Return the value of each observation of a path: true if it was seen at any capture point."""
     values: dict[str, bool | None] = {}
@@ -135,7 +141,7 @@ def _alike(groups: list[Any], chosen: list[Any]) -> list[Any]:
         for n in sorted(others, key=lambda n: -weight[n]):
             # A path's defect has its own way to claim what failed outside the capture.
             own = chosen[n] and chosen[n][0].code in _PATH_CAUSES
-            if chosen[n] and not own and _holds(chosen[n][0], _values(rows)):
+            if chosen[n] and not own and _also(chosen[n][0], chosen[at], _values(rows)):
                 found[at] = (chosen[n][0], [])
                 break
     return found
@@ -380,10 +386,24 @@ def _unexplained(
             finding = unexplained_attempts(named, _plain(client), tried, incident.captures)
         else:
             finding = unexplained_connections(str(peer), str(client), connections, _reasons(rows))
+        finding["not_observable"] += _one_sided(connections)
         finding |= _open(finding, rows, groups)
         ids = set(tried["message_id"].dropna())
         severity = "warn" if ids and ids <= _delivered(incident) else "error"
         yield {**finding, "peer": _plain(peer), "severity": severity, **_where(connections, named)}
+
+
+def _one_sided(connections: pd.DataFrame) -> list[str]:
+    """Say what cannot be known where the packets of one side are not in the capture."""
+    silent = {
+        side: int((connections[column].isna() & (connections["handshake"] != "unanswered")).sum())
+        for side, column in (("client", "last_forward"), ("server", "last_reverse"))
+    }
+    return [
+        f"What the {side} sent on {count} of {len(connections)} connections: only one direction was captured."
+        for side, count in silent.items()
+        if count
+    ]
 
 
 def _harmless(incident: Incident, found: set[Any]) -> Iterator[dict[str, Any]]:
@@ -393,16 +413,16 @@ def _harmless(incident: Incident, found: set[Any]) -> Iterator[dict[str, Any]]:
     mail = incident.connections[taken & ~incident.connections["server"].isin(found)]
     waits = _waits(incident).merge(mail[[*KEY, *_PATH]], on=KEY)
     sizes = incident.sizes.merge(mail[[*KEY, *_PATH]], on=KEY)
-    counts = sizes.assign(sent=sizes["sent"] - sizes["undecided"]).groupby(_PATH)[["lost", "sent"]].sum()
-    lossy = counts[counts["lost"] >= TIMES].sort_values("lost", ascending=False)
+    lost = sizes.groupby(_PATH)["lost"].sum().sort_values(ascending=False)
     for path, rows in islice(waits.groupby(_PATH, sort=False), MOST_HARMLESS):
         case, ends = _path_case(incident, path), mail[among(mail, rows)]
         yield slow(case, rows) | {"peer": path[0], **_where(ends, case.peer)}
-    for path, lost, sent in lossy.head(MOST_HARMLESS).itertuples():
+    for path in lost[lost >= TIMES].index[:MOST_HARMLESS]:
         case, ends = _path_case(incident, path), mail[(mail[_PATH] == list(path)).all(axis="columns")]
         again = ends[(ends["retransmissions_forward"] + ends["retransmissions_reverse"] > 0).fillna(False)]
-        if len(again):
-            yield repaired(case, again, int(lost), int(sent)) | {"peer": path[0], **_where(again, case.peer)}
+        loss = loss_by_direction(incident, ends)
+        if loss["lost"].sum() >= TIMES and len(again):
+            yield repaired(case, again, loss) | {"peer": path[0], **_where(again, case.peer)}
 
 
 def _path_case(incident: Incident, path: tuple[Any, ...]) -> Case:

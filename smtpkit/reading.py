@@ -111,7 +111,7 @@ def _sources(rotations: Sequence[Sequence[str]]) -> Iterator[Source]:
 def _looked_at(rotation: Sequence[str], number: int) -> list[Source]:
     """Look through a rotation, and share it among the cores."""
     paths = in_order(rotation)
-    count = min(os.cpu_count() or 1, len(paths)) if _large(paths) else 1
+    count = min(cores(), len(paths)) if _large(paths) else 1
     edges = np.linspace(0, len(paths), count + 1).astype(int).tolist()
     files, known, knowledge = list[Seen](), dict[int, Knowledge](), Knowledge()
     for place, path in enumerate(paths):
@@ -123,6 +123,13 @@ def _looked_at(rotation: Sequence[str], number: int) -> list[Source]:
     shares = [(start, tuple(paths[start:end]), together(files[start:end])) for start, end in pairwise(edges)]
     whole_ = of_capture([seen for _, _, seen in shares], knowledge, number)
     return [Source(own, number, seen, known[at].only(seen.streams), *whole_) for at, own, seen in shares]
+
+
+def cores() -> int:
+    """Return the number of cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def apart(paths: Sequence[str], number: int) -> list[Source]:
@@ -150,14 +157,13 @@ def _large(paths: Iterable[str]) -> bool:
 
 
 def _worth_workers(sources: Sequence[Source]) -> bool:
-    cores = os.cpu_count() or 1
-    return min(cores, len(sources)) > 1 and _large(path for source in sources for path in source.paths)
+    return min(cores(), len(sources)) > 1 and _large(path for source in sources for path in source.paths)
 
 
 def _on_all_cores(each: Callable[[Source], Reading], sources: Sequence[Source]) -> list[Reading]:
     from loky import ProcessPoolExecutor  # of no use where there is one capture
 
-    with ProcessPoolExecutor(min(os.cpu_count() or 1, len(sources))) as pool:
+    with ProcessPoolExecutor(min(cores(), len(sources))) as pool:
         return list(
             tqdm(pool.map(each, sources), total=len(sources), desc="captures", disable=_SILENT, leave=False)
         )

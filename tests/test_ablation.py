@@ -4,10 +4,11 @@ The samples' labels say what is true; the tests take them away before smtpkit se
 """
 
 import json
+import subprocess
 
 import pytest
 import rewriting
-from conftest import ROOT
+from conftest import ROOT, needs
 
 import smtpkit
 
@@ -27,6 +28,7 @@ CUT_SHORT = (
     *("orders-time-out", "friday-afternoon", "first-mail-of-new-people", "uploads-crawl"),
     *("one-site-takes-nothing", "branch-mail-comes-late"),
 )
+ENDS_EARLY = ("slow-but-it-goes", "mail-by-ipv6", "monday-morning", "forms-come-back")
 CUTS = (
     *(rewriting.without_syn, rewriting.without_icmp, rewriting.headers),
     *(rewriting.from_client, rewriting.from_server),
@@ -71,6 +73,16 @@ def test_packets_left_out(name, cut, tmp_path):
     for number, path in enumerate(captures):
         rewriting.rewrite(path, tmp_path / f"{'ab'[number]}.pcap", cut)
     assert_no_other(name, *sorted(tmp_path.iterdir()), *rest)
+
+
+@needs("tshark")
+@pytest.mark.parametrize("share", [0.25, 0.5, 0.8])
+@pytest.mark.parametrize("name", ENDS_EARLY)
+def test_a_capture_that_ends_while_mail_is_under_way(name, share, tmp_path):
+    (path,) = parts(name)[0]
+    count = len(smtpkit.read_capture(path))
+    subprocess.run(["editcap", "-r", path, tmp_path / "cut.pcapng", f"1-{int(share * count)}"], check=True)
+    assert_no_other(name, tmp_path / "cut.pcapng")
 
 
 def test_the_log_alone_of_every_cause_that_stops_data_lists_the_true_one():

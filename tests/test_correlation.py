@@ -103,3 +103,9 @@ def test_messages_of_one_size_are_as_likely_as_each_other():
 def test_a_message_counts_by_its_size():
     """Of 3, 1, 1 choose two, the first and the second: 3 x 1 of 3 x 1 + 3 x 1 + 1 x 1."""
     assert correlation._chance([300, 100, 100], 2) == pytest.approx(3 / 7)
+
+
+def test_segments_share_more_than_the_shortest_piece_that_tells_them_apart():
+    segments = [b"aa -zzqx- bb", b"cc -zzqx- dd", b"-zzqx- e"]
+    assert correlation.widened(b"zq", segments) == b"-zzqx- "
+    assert len(correlation.widened(b"x", [b"x" * 500, b"x" * 500])) == 64

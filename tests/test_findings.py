@@ -339,6 +339,18 @@ def test_first_fragments_that_come_again_and_again_are_packets_that_do_not_arriv
     assert causes(typed(packets, packets, passed)) != ["fragment_loss"]
 
 
+@pytest.mark.parametrize(("size", "severities"), [(1300, []), (1076, ["note"])], ids=["told", "probing"])
+def test_at_the_receiver_the_size_in_which_it_came_at_last_tells_who_shrank_it(size, severities):
+    text = HANDSHAKE + (
+        "0.05 < PA seq=1 ack=1 len=30\n0.08 > PA seq=1461 ack=31 len=90\n"
+        "0.08 < A seq=31 ack=1 sack=1461-1551\n"
+        f"2.2 > A seq=1 ack=31 len={size - 40}\n2.21 < A seq=31 ack={size - 39} sack=1461-1551\n"
+        f"2.25 > A seq={size - 39} ack=31 len={1500 - size}\n2.26 < A seq=31 ack=1551"
+    )
+    found = smtpkit.diagnose(typed(analysed(text), passes(600)))
+    assert found["severity"].tolist() == severities
+
+
 def test_a_capture_that_begins_in_the_stall_makes_it_possible_at_most():
     begun = stuck(*STUCK[3:], handshake="")
     assert verdict(typed(begun, begun, later(passes(600), 1))) == [("pmtu_black_hole", "error", "possible")]
@@ -377,7 +389,36 @@ def test_what_was_slow_or_lost_and_did_no_harm_is_chat():
     ]
     assert found["parameters"].iloc[0]["seconds"] == 11
     assert found["parameters"].iloc[1]["loss_rate"] == 0.5
+    # Clopper-Pearson of 3 in 6: 0.118 to 0.882
+    way = "from 192.0.2.10 to 198.51.100.25 3 were lost: between 11.8% and 88.2%"
+    assert way in found["evidence"].iloc[1][0]["sentence"]
     assert findings.healthy(incident, found) == [BROKEN]
+
+
+def test_a_capture_of_one_direction_is_named_as_what_is_missing():
+    tried = {"peer": BROKEN, "client": "192.0.2.10", "file": "mainlog", "line": 1, "message_id": "a"}
+    tried |= {"outcome": "deferred", "phase": "end of data", "error": "timeout", "capture": 0, "stream": 0}
+    packets = passes(1300)
+    found = smtpkit.diagnose(typed(packets[packets["src"] != BROKEN], attempts=[tried])).iloc[0]
+    missing = "What the server sent on 1 of 1 connections: only one direction was captured."
+    assert found["cause"] == "unexplained"
+    assert missing in found["not_observable"]
+
+
+def test_where_the_sender_cannot_use_sacks_no_rate_of_loss_is_told():
+    lossy = analysed(
+        HANDSHAKE
+        + "".join(
+            f"{at} > A seq={seq} ack=1 len=100\n{at + 0.3} > A seq={seq} ack=1 len=100\n"
+            f"{at + 0.33} < A seq=1 ack={seq + 100} sack=90000-90100\n"
+            for at, seq in ((1, 1), (2, 101), (3, 201))
+        )
+    )
+    delivered = {"peer": BROKEN, "client": "192.0.2.10", "outcome": "delivered", "capture": 0, "stream": 0}
+    found = smtpkit.diagnose(typed(lossy, attempts=[delivered | {"message_id": "a"}])).iloc[0]
+    assert (found["cause"], found["severity"], found["confidence"]) == ("packet_loss", "chat", "possible")
+    assert found["parameters"]["loss_rate"] is None
+    assert "changes sequence numbers" in found["evidence"][0]["sentence"]
 
 
 def test_failed_connections_of_which_no_log_tells_are_found():

@@ -1,5 +1,6 @@
 """Observations of small typed tables, each expectation typed by hand."""
 
+import numpy as np
 import pandas as pd
 import pytest
 from conversation import analysed
@@ -167,6 +168,43 @@ def test_the_code_of_a_refusal_is_a_figure():
     assert {"reply_code": 550} in figures
 
 
+def forgotten_after(sent, port, pause=0.5):
+    """A connection that passed 300 bytes, and of `sent` more, after a pause, nothing any more."""
+    text = HANDSHAKE + "0.05 > PA seq=1 ack=1 len=300\n0.08 < PA seq=1 ack=301 len=40\n"
+    parts = [(301 + at, min(1460, sent - at)) for at in range(0, sent, 1460)]
+    begin = 0.08 + pause
+    parts += [(301, 1460)] * 3
+    times = [begin] * (len(parts) - 3) + [begin + wait for wait in (0.4, 1.2, 2.8)]
+    rows = zip(times, parts, strict=True)
+    text += "".join(f"{time} > A seq={seq} ack=41 len={length}\n" for time, (seq, length) in rows)
+    return analysed(text, port=port)
+
+
+def of_stall(observation, *connections):
+    joined = {"capture": 0, "matched_by": "ports"}
+    stuck = [at for at, one in enumerate(connections) if len(one) > 6]
+    attempts = [attempt(f"message {at}", **TIMEOUT, **joined, stream=at) for at in stuck]
+    seen = observations(typed(*connections, attempts=attempts))
+    row = seen[(seen["observation"] == observation) & (seen["manner"] == "stall")].iloc[0]
+    return bool(row["value"]), row["figures"] if isinstance(row["figures"], dict) else {}
+
+
+def test_what_was_sent_and_what_was_acknowledged_bracket_the_bytes_after_which_nothing_passed():
+    gone = [forgotten_after(12000, 40001), forgotten_after(16000, 40002)]
+    octets = {"octets_low": 8960, "octets_high": 12340}  # payload: 9000 - 40; 12000 + 300 + 40
+    assert of_stall("after_octets", *gone, passes(9000), passes(600)) == (True, octets)
+    assert of_stall("after_octets", *gone, passes(15000), passes(600)) == (False, {})
+    assert of_stall("after_octets", *gone) == (False, {})
+
+
+def test_a_pause_before_is_an_upper_bound_and_one_that_passed_a_lower():
+    waits = HANDSHAKE + "0.05 > PA seq=1 ack=1 len=300\n20.05 < PA seq=1 ack=301 len=40\n"
+    waits = analysed(waits + "20.06 > A seq=301 ack=41")
+    gone = [forgotten_after(3000, 40000 + pause, pause) for pause in (60, 90)]
+    assert of_stall("after_pause", *gone, waits) == (True, {"pause": 60.0, "pause_low": 20.0})
+    assert of_stall("after_pause", *gone) == (True, {"pause": 60.0, "pause_low": None})
+
+
 # --- which messages failed -------------------------------------------------------------------------------
 
 
@@ -210,6 +248,29 @@ def test_a_large_message_delivered_among_the_failures_speaks_against_lost_large_
     assert values(sized(*among), "timeout")["oversize_delivered"] is True
     before = [("b", "delivered", 20000), ("a", "deferred", 700), ("c", "deferred", 900)]
     assert "oversize_delivered" not in values(sized(*before), "timeout")
+
+
+def test_of_messages_that_are_all_larger_the_segment_that_is_lost_tells_the_bytes():
+    """Three of 2000 octets whose second packet, of 1000, is lost; two of 900 octets pass."""
+    rng = np.random.default_rng(7)
+
+    def text(length):
+        return bytes(rng.integers(97, 123, length, dtype=np.uint8))
+
+    stuck = HANDSHAKE + "0.06 > A seq=1 ack=1 len=1000\n0.09 < A seq=1 ack=1001\n"
+    stuck += "".join(f"{time} > A seq=1001 ack=1 len=1000\n" for time in (0.1, 0.4, 1, 2.2, 4.6))
+    ends = [analysed(stuck, port=40001 + at) for at in range(3)] + [passes(940)] * 2
+    joined = {"capture": 0, "matched_by": "ports"}
+    tried = [attempt(str(at), **TIMEOUT, **joined, stream=at, size=2000) for at in range(3)]
+    tried += [attempt(str(at), **joined, stream=at, size=900, outcome="delivered") for at in (3, 4)]
+    row = {"capture": 0, "conflicting": False, "data_seq": 1001, "data_size": 2000, "data_seen": 2000}
+    held = [row | {"stream": at, "message_id": str(at), "bytes_delivered": 1000} for at in range(3)]
+    octets = {str(at): text(1500) + b"FORBIDDEN" + text(491) for at in range(3)} | {"3": text(900)}
+    incident = typed(*ends, attempts=tried)
+    more = {"transactions": tables.from_rows(held, "transactions"), "octets": octets | {"4": text(900)}}
+    seen = observations(incident.__class__(**vars(incident) | more))
+    found = seen[seen["observation"] == "pattern_explains"].iloc[0]
+    assert (found["value"], found["figures"]) == (True, {"pattern_hex": b"FORBIDDEN".hex()})
 
 
 # --- the path --------------------------------------------------------------------------------------------

@@ -1,6 +1,5 @@
 """Batches, shares and limits change where rows are held, never what they say."""
 
-import os
 import subprocess
 
 import pandas as pd
@@ -45,7 +44,7 @@ def in_batches(monkeypatch):
 @pytest.fixture
 def on_three_cores(monkeypatch):
     monkeypatch.setattr(reading, "WORTH_WORKERS", 0)
-    monkeypatch.setattr(os, "cpu_count", lambda: 3)
+    monkeypatch.setattr(reading, "cores", lambda: 3)
 
 
 @pytest.fixture

@@ -37,8 +37,11 @@ def slow(case: Case, waits: pd.DataFrame) -> dict[str, Any]:
     return _finding(remote_timeout.CAUSE, case, sentence, said, {"seconds": round(longest, 1)})
 
 
-def repaired(case: Case, connections: pd.DataFrame, lost: int, sent: int) -> dict[str, Any]:
+def repaired(case: Case, connections: pd.DataFrame, lost: pd.DataFrame) -> dict[str, Any]:
     """Return the finding for a path that loses packets, which were sent again in time.
+
+    Where SACK edges lie outside of what was sent, the sender cannot use them and repeats what had arrived:
+    then nobody knows the rate (facts D6).
 
     Parameters
     ----------
@@ -46,17 +49,34 @@ def repaired(case: Case, connections: pd.DataFrame, lost: int, sent: int) -> dic
         The path.
     connections : DataFrame
         Table `connections`, those that repeated something.
-    lost, sent
-        Packets with data of the path whose fate is known.
+    lost : DataFrame
+        Rows of `direction`, `sent` and `lost` (packets with data whose fate is known), `low` and `high` (of
+        the share that is lost).
     """
     first = connections.iloc[0]
-    seen = f"Of {sent} packets with data {lost} were lost; {len(connections)} connections sent some again."
-    said = [{"sentence": seen, "source": f"{first['file']} frame {first['frame']}"}]
+    source = f"{first['file']} frame {first['frame']}"
     sentence = (
         f"Some packets between {case.client} and {case.peer} are lost and sent again, as TCP is meant to do; "
         "all of this mail got through."
     )
-    return _finding(packet_loss.CAUSE, case, sentence, said, {"loss_rate": round(lost / sent, 3)})
+    outside = connections[(connections["sack_outside"] > 0).fillna(False)]
+    if len(outside):
+        at = f"{outside['file'].iloc[0]} frame {outside['sack_outside_frame'].iloc[0]}"
+        said = [{"sentence": packet_loss.SACK_OUTSIDE, "source": at}]
+        found = _finding(packet_loss.CAUSE, case, sentence, said, {"loss_rate": None})
+        return found | {"confidence": "possible", "not_observable": ["Which repeats were needed."]}
+    worst = lost.sort_values("lost").iloc[-1]
+    rate = round(float(worst["lost"] / worst["sent"]), 3)
+    said = [{"sentence": _loss(case, one), "source": source} for one in lost.itertuples()]
+    return _finding(packet_loss.CAUSE, case, sentence, said, {"loss_rate": rate})
+
+
+def _loss(case: Case, one: Any) -> str:
+    ends = (case.client, case.peer) if one.direction == "forward" else (case.peer, case.client)
+    return (
+        f"Of {one.sent} packets with data from {ends[0]} to {ends[1]} {one.lost} were lost: between "
+        f"{one.low:.1%} and {one.high:.1%} (95% interval)."
+    )
 
 
 def _finding(

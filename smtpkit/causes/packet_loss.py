@@ -6,6 +6,11 @@ from typing import Any
 
 from smtpkit.causes.cause import Case, Cause
 
+SACK_OUTSIDE = (
+    "SACK edges lie outside of all that was sent: a box on the way changes sequence numbers and not those in "
+    "SACK, so the sender throws them away and repeats what has arrived."
+)
+
 
 def _sentence(case: Case) -> str:
     rate = case.figures.get("loss_rate")

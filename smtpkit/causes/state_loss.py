@@ -8,20 +8,33 @@ from smtpkit.causes.cause import Case, Cause
 
 
 def _sentence(case: Case) -> str:
-    seconds, octets = case.figures.get("pause"), case.figures.get("octets")
-    after = (
-        f" after a pause of {seconds:.0f} s" if seconds else f" after some {octets} bytes" if octets else ""
-    )
     how = (
         "a box on the way answers with a RST of its own"
         if case.figures.get("reset_forged")
         else "nothing of any size passes any more, either way"
     )
+    after = _after(case.figures)
     return f"Connections to {case.peer} are forgotten on the way{after}: from some moment on {how}."
 
 
+def _after(figures: dict[str, Any]) -> str:
+    """Say when it happens; what was sent in vain first came later."""
+    pause, low, age = (figures.get(name) for name in ("pause", "pause_low", "age"))
+    if pause:
+        more = f"more than {low:.0f} s and " if low else ""
+        older = f", or at an age of at most {age:.0f} s" if age else ""
+        return f" after a pause of {more}at most {pause:.0f} s{older}"
+    if age:
+        return f" at an age of at most {age:.0f} s"
+    if figures.get("octets"):
+        return f" after some {figures['octets']} bytes"
+    low, high = (figures.get(name) for name in ("octets_low", "octets_high"))
+    return f" after {low} to {high} bytes" if high else ""
+
+
 def _parameters(case: Case) -> dict[str, Any]:
-    return {"seconds": case.figures.get("pause")}
+    """Return the time by which they are forgotten, at the latest."""
+    return {"seconds": case.figures.get("pause") or case.figures.get("age")}
 
 
 def _next_test(case: Case) -> str:

@@ -18,7 +18,7 @@ from smtpkit.observations.endings import observe_ending
 from smtpkit.observations.failures import failures, took_mail
 from smtpkit.observations.groups import Group, deliveries, groups
 from smtpkit.observations.names import MANNERS, NAMES
-from smtpkit.observations.network import observe_network
+from smtpkit.observations.network import loss_by_direction, observe_network
 from smtpkit.observations.paths import LONGEST_LINE, observe_paths
 from smtpkit.observations.statement import IN_DATA, seen
 
@@ -29,6 +29,7 @@ __all__ = [
     "NAMES",
     "deliveries",
     "failures",
+    "loss_by_direction",
     "observations",
     "took_mail",
 ]

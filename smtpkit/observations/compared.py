@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 
@@ -88,47 +88,88 @@ def _pattern(group: Group) -> Iterator[dict[str, Any]]:
         other = "Binary zeros, or where the end of data is cut, tell failing messages from passing ones."
         yield seen("pattern_explains", False if explained else pd.NA, other if explained else sentence)
         return
-    found = correlation.pattern([held[name] for name in failing], [held[name] for name in passing])
-    if found is None or found.coincidence > correlation.SURE:
+    parts = [_parts(group, name, held[name]) for name in failing]
+    lost, arrived = [part.lost for part in parts], [part.arrived for part in parts if part.arrived]
+    found = correlation.pattern(lost, [*(held[name] for name in passing), *arrived])
+    if found is None:
         yield seen(
             "pattern_explains", False, "No bytes tell failing messages from passing ones.", group.source
         )
         return
-    if {"data_size", "logged_size"} & set(group.limits):
-        sentence = (
-            "Whether messages fail for bytes that they share: all of them are larger than those that passed."
-        )
-        yield seen("pattern_explains", pd.NA, sentence, group.source)
+    if doubt := _doubt(group, found, parts):
+        yield seen("pattern_explains", pd.NA, f"Whether messages fail for bytes that they share: {doubt}.")
         return
-    octets = WITHHELD if group.incident.redacted else found.octets.hex()
+    in_segments = any(part.lost != held[name] for part, name in zip(parts, failing, strict=True))
+    shared = correlation.widened(found.octets, lost) if in_segments else found.octets
+    octets = WITHHELD if group.incident.redacted else shared.hex()
     sentence = (
         f"All {len(failing)} messages that failed hold the bytes {octets}, none of the "
         f"{len(passing)} that passed does; of chance one would expect {found.coincidence:.2g} such patterns."
     )
     yield seen("pattern_explains", True, sentence, group.source, pattern_hex=octets)
-    places = (_carrier(group, name, held[name], found.octets) for name in failing)
+    places = (_carrier(group, name, held[name], shared) for name in failing)
     sentence, source = next((place for place in places if place), (sentence, group.source))
     yield seen("pattern_sure", True, sentence, source)
 
 
+def _doubt(group: Group, found: correlation.Pattern, parts: list[_Parts]) -> str | None:
+    """Say why it may not be the bytes found."""
+    if found.coincidence > correlation.SURE:
+        return "with so few it may be chance"
+    # Of a message that fails for its size nothing as large as what is lost arrives.
+    as_large = sum(len(part.arrived) >= len(part.lost) for part in parts)
+    sized = {"data_size", "logged_size"} & set(group.limits)
+    return "all of them are larger than those that passed" if sized and 2 * as_large <= len(parts) else None
+
+
+class _Parts(NamedTuple):
+    """What of a failing message may hold the bytes that it failed for, and what cannot."""
+
+    lost: bytes
+    arrived: bytes
+
+
+def _parts(group: Group, name: str, message: bytes) -> _Parts:
+    """Return the segment of a message sent in vain, and what arrived before it; else the whole message."""
+    held = _held_whole(group, name, message)
+    if group.manner != "stall" or held.empty or pd.isna(held["bytes_delivered"].iloc[0]):
+        return _Parts(message, b"")
+    delivered = int(held["bytes_delivered"].iloc[0])
+    carriers = _carriers(group, held, delivered)
+    if carriers.empty:
+        return _Parts(message, b"")
+    end = delivered + int((carriers["tcp_len"] - carriers["into"]).min())
+    return _Parts(message[delivered:end] or message, message[:delivered])
+
+
+def _held_whole(group: Group, name: str, message: bytes) -> pd.DataFrame:
+    """Return the transaction of a message that was read from the capture."""
+    held = group.transactions[named(group.transactions) == name]
+    return held[held["data_seen"] == len(message)][:1]
+
+
+def _carriers(group: Group, held: pd.DataFrame, offset: int) -> pd.DataFrame:
+    """Return the packets that carried an octet of a transaction's data, and how far `into` each it was."""
+    packets = group.of("packets")
+    packets = packets[among(packets, held)]
+    into = (int(held["data_seq"].iloc[0]) + offset - packets["seq"].astype("Int64")) % 2**32
+    return packets.assign(into=into)[(into < packets["tcp_len"]).fillna(False)]
+
+
 def _carrier(group: Group, name: str, message: bytes, pattern: bytes) -> tuple[str, str] | None:
     """Say which packet carried the pattern, if the message was read from the capture."""
-    held = group.transactions[named(group.transactions) == name]
-    held = held[held["data_seen"] == len(message)]
+    held = _held_whole(group, name, message)
     if held.empty:
         return None
     one = held.iloc[0]
     delivered = 0 if pd.isna(one["bytes_delivered"]) else int(one["bytes_delivered"])
     offset = message.find(pattern, max(delivered - len(pattern) + 1, 0))
     offset = message.find(pattern) if offset < 0 else offset
-    packets = group.of("packets")
-    packets = packets[among(packets, held[:1])]
-    into = (int(one["data_seq"]) + offset - packets["seq"].astype("Int64")) % 2**32
-    carriers = packets[(into < packets["tcp_len"]).fillna(False)]
+    carriers = _carriers(group, held, offset)
     if carriers.empty:
         return None
     fate = "arrived" if offset + len(pattern) <= delivered else "never acknowledged"
-    if most(group.connections.loc[among(group.connections, held[:1]), "reset_forged"]) is True:
+    if most(group.connections.loc[among(group.connections, held), "reset_forged"]) is True:
         fate = "answered by a RST that is not the server's"  # whose acknowledgment proves nothing
     sentence = (
         f"In the data of {name} they stand from octet {offset} on; the packet with them was sent "

@@ -261,31 +261,81 @@ def _dead(group: Group) -> Iterator[dict[str, Any]]:
         return
     several = 2 * len(gone.drop_duplicates(ENDS)) > len(ends[known].drop_duplicates(ENDS))
     yield seen("forgotten", several, _of_dead(gone), group.source)
-    moment = gone["dead_from"].fillna(gone["close_time"])
-    pauses = gone["pause_start"] + pd.to_timedelta(gone["max_pause"], unit="s")
-    quiet = gone[((pauses - moment).abs() < A_MOMENT) & (gone["max_pause"] > A_WHILE)]
-    pause = float(quiet["max_pause"].min()) if len(quiet) else 0.0
-    sentence = f"Before that nobody had sent anything for {pause:.0f} s or more."
-    after = 2 * len(quiet) > len(gone)
-    yield seen(
-        "after_pause", after, sentence, group.source, **({"pause": round(float(pause), 1)} if after else {})
-    )
-    octets = gone["bytes_acknowledged_forward"] + gone["bytes_acknowledged_reverse"]
-    even = _steady(octets) and octets.mean() > FIRST_FLIGHT
-    figures: dict[str, Any] = {"octets": round(octets.mean())} if even else {}
-    yield seen(
-        "after_octets", even, f"Each time after some {octets.mean():.0f} bytes.", group.source, **figures
-    )
-    ages = (moment - gone["start"]).dt.total_seconds()
-    old = _steady(ages) and ages.mean() > A_WHILE
-    figures = {"pause": round(float(ages.mean()), 1)} if old else {}
-    yield seen(
-        "at_age", old, f"Each time {ages.mean():.0f} s after its first packet.", group.source, **figures
-    )
+    told = [*_after_pause(group, gone), *_at_age(group, gone)]
+    told += _after_octets(group, gone, otherwise=not any(row["value"] for row in told))
+    yield from told
+    same = any(row["value"] for row in told)
     sentence = "It comes after the same pause, number of bytes or time each time."
-    yield seen("same_moment", bool(after or even or old), sentence, group.source)
-    before = int((gone["bytes_acknowledged_forward"] > LONGEST_LINE).sum())
-    yield seen("passed_before", before > 0, "Message data had been acknowledged before.", group.source)
+    yield seen("same_moment", same, sentence, group.source)
+    before = bool((gone["bytes_acknowledged_forward"] > LONGEST_LINE).any())
+    sentence = "Message data had been acknowledged before."  # of a first flight nobody knows
+    yield seen("passed_before", before or pd.NA, sentence, group.source)
+
+
+def _moment(gone: pd.DataFrame) -> pd.Series:
+    """Return when the first packet was sent in vain: the connection was forgotten by then."""
+    return gone["dead_from"].fillna(gone["close_time"])
+
+
+def _after_pause(group: Group, gone: pd.DataFrame) -> Iterator[dict[str, Any]]:
+    """Hold the shortest pause that was fatal against the longest that was not."""
+    pauses = gone["pause_start"] + pd.to_timedelta(gone["max_pause"], unit="s")
+    quiet = gone[((pauses - _moment(gone)).abs() < A_MOMENT) & (gone["max_pause"] > A_WHILE)]
+    pause = float(quiet["max_pause"].min()) if len(quiet) else 0.0
+    survived = _passed(group)["max_pause"]
+    longest = survived[survived.between(A_WHILE, pause, inclusive="left")]
+    low = round(float(longest.max()), 1) if len(longest) else None
+    sentence = f"Before that nobody had sent anything for {pause:.0f} s or more"
+    sentence += f"; connections that passed paused for up to {low:.0f} s." if low else "."
+    after = 2 * len(quiet) > len(gone)
+    figures: dict[str, Any] = {"pause": round(pause, 1), "pause_low": low} if after else {}
+    yield seen("after_pause", after, sentence, group.source, **figures)
+
+
+def _at_age(group: Group, gone: pd.DataFrame) -> Iterator[dict[str, Any]]:
+    ages = (_moment(gone) - gone["start"]).dt.total_seconds()
+    old = _steady(ages) and ages.mean() > A_WHILE
+    figures = {"age": round(float(ages.mean()), 1)} if old else {}
+    sentence = f"Each time {ages.mean():.0f} s after its first packet."
+    yield seen("at_age", old, sentence, group.source, **figures)
+
+
+def _after_octets(group: Group, gone: pd.DataFrame, *, otherwise: bool) -> Iterator[dict[str, Any]]:
+    """Say whether it came after as many bytes each time, as far as either end tells.
+
+    It came after all that was acknowledged, and before all that was sent. Where nothing else tells the
+    moment, it is enough that some number fits all of these, and that all that passed carried less.
+    """
+    ends = group.connections.merge(gone[ENDS].drop_duplicates(), on=ENDS)
+    low, high = (
+        ends.assign(octets=ends[f"bytes_{word}_forward"] + ends[f"bytes_{word}_reverse"])
+        .groupby(ENDS)["octets"]
+        .max()
+        for word in ("acknowledged", "sent")
+    )
+    if _steady(low) and low.mean() > FIRST_FLIGHT:
+        sentence = f"Each time after some {low.mean():.0f} bytes."
+        yield seen("after_octets", True, sentence, group.source, octets=round(low.mean()))
+        return
+    passed = _passed(group)
+    carried = passed["bytes_sent_forward"] + passed["bytes_sent_reverse"]
+    several = len(low) > 1 and len(passed) > 1 and otherwise
+    least, most_ = int(low.max()), int(high.min())
+    fits = several and max(least, carried.max()) < most_
+    sentence = (
+        f"The {len(low)} connections on which it happened sent {most_} bytes or more, of which up to "
+        f"{least} were acknowledged; those that passed sent up to {carried.max()}."
+    )
+    figures = {"octets_low": int(max(least, carried.max())), "octets_high": most_} if fits else {}
+    yield seen("after_octets", bool(fits), sentence, group.source, **figures)
+
+
+def _passed(group: Group) -> pd.DataFrame:
+    """Return the connections between the same hosts on which all was acknowledged."""
+    ends = group.incident.connections
+    here = (ends["server"] == group.peer) & (ends["client"] == group.client).fillna(False)
+    whole = ends["bytes_acknowledged_forward"] >= ends["bytes_sent_forward"]
+    return ends[here & whole & (ends["handshake"] == "complete") & ~among(ends, group.connections)]
 
 
 def _heard_after(ends: pd.DataFrame) -> bool:

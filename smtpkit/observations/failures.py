@@ -194,7 +194,8 @@ def _waits(ends: pd.DataFrame) -> pd.Series:
     asked = ends["waiting_bytes"]
     first = (asked > 0) & (asked == ends["bytes_sent_forward"])
     open_ = (waited | (asked > LONGEST_QUIT) | first).fillna(False)
-    return (ends["handshake"] == "complete") & left.notna() & open_
+    over = left.notna() | (ends["zero_window_time_forward"] > LONG).fillna(False)
+    return (ends["handshake"] == "complete") & over & open_
 
 
 def _two_sided(connections: pd.DataFrame) -> pd.Series:

@@ -22,6 +22,7 @@ LONGEST_LINE = 512  # octets of a command or reply, RFC 5321 4.5.3.1.4; more is 
 TO_ACT = pd.Timedelta(seconds=1)  # for an ICMP message to change what its receiver sends
 TIMES = 3  # repeats of one segment that make an observation of their spacing
 EXPONENTIAL = (1.5, 3.0)  # ratio of successive intervals; RFC 6298 5.5 doubles
+FIRST_PROBE = 1024 + 100  # bytes: a first probe and its headers (RFC 4821 7.2)
 RARE = 0.01  # probability below which it was not the path's loss
 
 
@@ -278,6 +279,12 @@ def _too_big_ignored(path: Path) -> dict[str, Any]:
 
 
 def _too_big_effective(path: Path) -> dict[str, Any]:
+    if size := _went_on_smaller(path):
+        sentence = (
+            f"All of it came in the end, in packets of {size} bytes: more than probing begins with, so the "
+            "sender was told the path MTU. Path MTU discovery works, if late."
+        )
+        return seen("too_big_effective", True, sentence, first(path.stuck))
     took = bool(path.row.too_big) and _lost_after_too_big(path).empty
     sentence = (
         "After the ICMP too-big message no packet of that size was sent: path MTU discovery works, if late."
@@ -285,6 +292,17 @@ def _too_big_effective(path: Path) -> dict[str, Any]:
         else "No ICMP too-big message took effect."
     )
     return seen("too_big_effective", took, sentence)
+
+
+def _went_on_smaller(path: Path) -> int | None:
+    """Return the size in which all that was missing behind the loss came at last, if no probe is as large."""
+    stuck = path.stuck
+    if not path.row.inferred or (stuck["ended_by"] != "acknowledgment").any():
+        return None
+    sizes = path.of("sizes").merge(stuck[["stream", "start", "end"]], on="stream")
+    came = (sizes["first_delivered"] > sizes["start"]) & (sizes["first_delivered"] <= sizes["end"])
+    largest = sizes.loc[came & (sizes["ip_len"] < path.row.lost), "ip_len"].max()
+    return None if pd.isna(largest) or largest <= FIRST_PROBE else int(largest)
 
 
 def _lost_after_too_big(path: Path) -> pd.DataFrame:
