@@ -88,19 +88,22 @@ def _pattern(group: Group) -> Iterator[dict[str, Any]]:
         other = "Binary zeros, or where the end of data is cut, tell failing messages from passing ones."
         yield seen("pattern_explains", False if explained else pd.NA, other if explained else sentence)
         return
-    parts = [_parts(group, name, held[name]) for name in failing]
-    lost, arrived = [part.lost for part in parts], [part.arrived for part in parts if part.arrived]
-    found = correlation.pattern(lost, [*(held[name] for name in passing), *arrived])
+    whole = [_Parts(held[name], b"") for name in failing]
+    others = [held[name] for name in passing]
+    found = _common(whole, others)
     if found is None:
-        yield seen(
-            "pattern_explains", False, "No bytes tell failing messages from passing ones.", group.source
-        )
+        sentence = "No bytes tell failing messages from passing ones."
+        yield seen("pattern_explains", False, sentence, group.source)
         return
-    if doubt := _doubt(group, found, parts):
-        yield seen("pattern_explains", pd.NA, f"Whether messages fail for bytes that they share: {doubt}.")
-        return
-    in_segments = any(part.lost != held[name] for part, name in zip(parts, failing, strict=True))
-    shared = correlation.widened(found.octets, lost) if in_segments else found.octets
+    shared = found.octets
+    if doubt := _doubt(group, found, whole):
+        parts = [_parts(group, name, held[name]) for name in failing]
+        found = _common(parts, others)
+        if parts == whole or found is None or _doubt(group, found, parts):
+            sentence = f"Whether messages fail for bytes that they share: {doubt}."
+            yield seen("pattern_explains", pd.NA, sentence)
+            return
+        shared = correlation.widened(found.octets, [part.lost for part in parts])
     octets = WITHHELD if group.incident.redacted else shared.hex()
     sentence = (
         f"All {len(failing)} messages that failed hold the bytes {octets}, none of the "
@@ -110,6 +113,11 @@ def _pattern(group: Group) -> Iterator[dict[str, Any]]:
     places = (_carrier(group, name, held[name], shared) for name in failing)
     sentence, source = next((place for place in places if place), (sentence, group.source))
     yield seen("pattern_sure", True, sentence, source)
+
+
+def _common(parts: list[_Parts], passing: list[bytes]) -> correlation.Pattern | None:
+    arrived = [part.arrived for part in parts if part.arrived]
+    return correlation.pattern([part.lost for part in parts], [*passing, *arrived])
 
 
 def _doubt(group: Group, found: correlation.Pattern, parts: list[_Parts]) -> str | None:
