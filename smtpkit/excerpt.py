@@ -9,8 +9,8 @@ from typing import Any
 import pandas as pd
 
 from smtpkit.capture.rewriting import redact_capture
-from smtpkit.incident import Incident, among
-from smtpkit.tables import KEY
+from smtpkit.incident import Incident
+from smtpkit.tables import KEY, among
 
 
 def excerpt(incident: Incident, finding: dict[str, Any]) -> bytes:

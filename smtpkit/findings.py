@@ -22,10 +22,10 @@ from smtpkit.addresses import is_address, is_ipv6
 from smtpkit.causes import CAUSES, Case, Cause
 from smtpkit.causes.harmless import repaired, slow
 from smtpkit.causes.unexplained import could_be, rival, unexplained_attempts, unexplained_connections
-from smtpkit.incident import Incident, among
+from smtpkit.incident import Incident
 from smtpkit.observations import IN_DATA, MANNERS, failures, loss_by_direction, observations, took_mail
 from smtpkit.printable import endpoint
-from smtpkit.tables import KEY
+from smtpkit.tables import KEY, among
 
 SEVERITIES = ("error", "warn", "note", "chat")
 CONFIDENCES = ("certain", "likely", "possible")

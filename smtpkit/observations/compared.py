@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from smtpkit import correlation
-from smtpkit.incident import among
 from smtpkit.observations.groups import Group, named
 from smtpkit.observations.statement import frame, most, number, seen
 from smtpkit.phrases import WITHHELD
+from smtpkit.tables import among
 
 _EXPLAINED = (
     ("size_explains", ("data_size", "logged_size"), "a size"),

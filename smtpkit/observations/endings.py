@@ -7,12 +7,11 @@ from typing import Any
 
 import pandas as pd
 
-from smtpkit.incident import among
 from smtpkit.observations.failures import LONGEST_QUIT
 from smtpkit.observations.groups import Group
 from smtpkit.observations.names import NAMES
 from smtpkit.observations.statement import IN_DATA, frame, most, number, seen
-from smtpkit.tables import ENDS, KEY
+from smtpkit.tables import ENDS, KEY, among
 
 A_WHILE = 1.0  # s; less is a matter of round trips
 A_MOMENT = pd.Timedelta(seconds=1)

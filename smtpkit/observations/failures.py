@@ -12,8 +12,8 @@ from typing import Any
 import pandas as pd
 
 from smtpkit import tables
-from smtpkit.incident import Incident, among
-from smtpkit.tables import ENDS, KEY
+from smtpkit.incident import Incident
+from smtpkit.tables import ENDS, KEY, among
 
 SOON = pd.Timedelta(seconds=2)  # between the clocks of the log and of the capture
 CLOSING = 421  # service not available, closing transmission channel (RFC 5321 4.2.3)

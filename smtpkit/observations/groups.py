@@ -10,10 +10,10 @@ from typing import Any
 import pandas as pd
 
 from smtpkit import correlation
-from smtpkit.incident import Incident, among
+from smtpkit.incident import Incident
 from smtpkit.observations.failures import failures
 from smtpkit.observations.statement import IN_DATA
-from smtpkit.tables import ENDS, KEY
+from smtpkit.tables import ENDS, KEY, among
 
 _GROUP = ["peer", "client", "manner", "direction"]
 _IDENTITY = ["message_id", *KEY]

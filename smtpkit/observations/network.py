@@ -8,10 +8,10 @@ from typing import Any
 import pandas as pd
 
 from smtpkit import correlation, mtu
-from smtpkit.incident import Incident, among
+from smtpkit.incident import Incident
 from smtpkit.observations.groups import Group
 from smtpkit.observations.statement import first, frame, number, seen
-from smtpkit.tables import ENDS, KEY
+from smtpkit.tables import ENDS, KEY, among
 
 HEAVY = 0.05  # share of lost packets from which deliveries may fail
 TIMES = 3  # losses that are no accident

@@ -15,8 +15,9 @@ import pandas as pd
 
 from smtpkit import correlation, mtu, tables
 from smtpkit.addresses import is_ipv6
-from smtpkit.incident import Incident, among
+from smtpkit.incident import Incident
 from smtpkit.observations.statement import IN_DATA, first, frame, number, seen, spread
+from smtpkit.tables import among
 
 LONGEST_LINE = 512  # octets of a command or reply, RFC 5321 4.5.3.1.4; more is message data
 TO_ACT = pd.Timedelta(seconds=1)  # for an ICMP message to change what its receiver sends
