@@ -172,7 +172,7 @@ def test_attempts_have_times_ends_sizes_and_no_text_of_replies(incident):
     (row,) = [line for line in repr(shown).splitlines() if "1xVDNG-00068A-08" in line]
     assert row == (
         "2026-11-22 19:37:43 25.0 1xVDNG-00068A-08 192.0.2.10:58482 198.51.100.25:25 "
-        "deferred end of data timeout 16753 17003 101 tcp.stream==0 message id mainlog 85"
+        "deferred end of data timeout 16753 17003 101 tcp.stream==0 ports mainlog 85"
     )
 
 
