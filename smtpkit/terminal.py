@@ -36,7 +36,8 @@ def verdict(document: dict[str, Any], console: Console) -> None:
     for finding in document["findings"]:
         _head(finding, console)
         _command("Next test: ", finding["next_test"], console)
-        _paragraph(f"{_INDENT}Remedy:    ", _text(finding["remedies"][0]), console)
+        for remedy in finding["remedies"][:1]:
+            _paragraph(f"{_INDENT}Remedy:    ", _text(remedy), console)
         console.print()
     _end(document, console)
 

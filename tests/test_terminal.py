@@ -61,6 +61,17 @@ def test_the_verdict_is_short():
     )
 
 
+def test_what_did_no_harm_needs_no_remedy():
+    shown = printed(terminal.verdict, finding(severity="chat", remedies=[], messages=[]))
+    assert shown.splitlines()[2] == "  Next test: swaks --server 198.51.100.25"
+    assert "Remedy" not in shown + printed(terminal.page, finding(severity="chat", remedies=[]))
+
+
+def test_of_many_healthy_servers_some_are_named():
+    healthy = [f"203.0.113.{n}" for n in range(25)]
+    assert printed(terminal.page, finding(), healthy=healthy).endswith("203.0.113.19 and 5 more\n")
+
+
 def test_sentences_are_wrapped_and_commands_are_not():
     command = "swaks --server 198.51.100.25 --body @" + "x" * 100
     sentence = "word " * 30
