@@ -32,7 +32,7 @@ CONFIDENCES = ("certain", "likely", "possible")
 SLOW = 5.0  # s: as long as a resolver waits for a name server before it asks again (resolv.conf(5))
 TIMES = 3  # packets lost that are worth a word
 MOST_PORTS = 30  # in a display filter; beyond, it names the peer alone
-MOST_HARMLESS = 20  # paths of which something harmless is said: a busy host has more than anybody reads
+MOST_HARMLESS = 5  # paths of which something harmless is said: a busy host has more than anybody reads
 _PATH = ["server", "client"]
 _GROUP = ["peer", "client", "manner", "direction"]
 
