@@ -37,7 +37,7 @@ class Writer:
                 yield from self._message(draw)
 
     def _address(self, n: int) -> str:
-        return f"{198 + n % 2}.{18 + n % 2}.{n // 250 % 250}.{n % 250 + 1}"
+        return f"198.{18 + n % 2}.{n // 250 % 250}.{n % 250 + 1}"
 
     def _stamp(self) -> str:
         self._count += 1
