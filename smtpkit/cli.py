@@ -237,7 +237,7 @@ def _write_tables(
 
 
 def _free(path: Path) -> Path:
-    """Remove what an earlier run wrote: a file, or the folder of a cluster."""
+    """Remove the folder that a cluster wrote under this name; a file is written over."""
     if path.is_dir():
         shutil.rmtree(path)
     return path

@@ -116,8 +116,11 @@ class Cluster:
             knowledge = self._submit(itemgetter(1), looked)
         return _Looked(paths, seen, before, knowledge)
 
+    def _read(self, source: Source | Future, of_interest: OfInterest | None) -> Future:
+        return self._submit(reading.read_source, source, most=sys.maxsize, of_interest=of_interest)
+
     def _alone(self, source: Source, of_interest: OfInterest | None) -> Future:
-        read = self._submit(reading.read_source, source, most=sys.maxsize, of_interest=of_interest)
+        read = self._read(source, of_interest)
         return self._submit(_without_shared, read, self._kept(self._submit(_traffic, read), MOST_PACKETS))
 
     def _rotation(self, looked: _Looked, number: int, of_interest: OfInterest | None) -> Future:
@@ -127,10 +130,7 @@ class Cluster:
             self._submit(_source, path, number, *known, capture)
             for path, *known in zip(paths, seen, before, strict=True)
         ]
-        reads = [
-            self._submit(reading.read_source, source, most=sys.maxsize, of_interest=of_interest)
-            for source in sources
-        ]
+        reads = [self._read(source, of_interest) for source in sources]
         most = MOST_PACKETS // len(paths)
         kept = [self._kept(self._submit(_traffic, read), most) for read in reads]
         small = [self._submit(_without_shared, read, one) for read, one in zip(reads, kept, strict=True)]

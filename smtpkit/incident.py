@@ -13,13 +13,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pandas as pd
-from tqdm.asyncio import tqdm as plain
-from tqdm.auto import tqdm
 
 from smtpkit import content, exim, join, logs, mtu, octets, reading, stored, tables, tcp
 from smtpkit.capture import CaptureError
 from smtpkit.capture import sniff as is_capture
 from smtpkit.files import normal, open_input, open_raw, walk
+from smtpkit.spool import with_left_out
 from smtpkit.tables import KEY, among
 from smtpkit.traffic import OfInterest, Traffic, nothing, whole
 from smtpkit.workers import Here, Workers
@@ -27,7 +26,6 @@ from smtpkit.workers import Here, Workers
 _OCTETS = "octets.parquet"
 LOCAL = "local"  # this machine's zone
 HEAD = 65536  # bytes by which a file is known
-_SILENT = None if tqdm is plain else False  # a bar in a terminal and in a notebook, none in a file
 _STAMP = re.compile(rb"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(?:\.\d+)?( [+-]\d{4})? ", re.MULTILINE)
 
 
@@ -220,7 +218,7 @@ def _read_captures(files: list[dict[str, Any]], of_interest: OfInterest | None, 
         tables.concat([one.captures for one in readings], "captures"),
         found,
         tables.concat(
-            [_with_left_out(one.skipped, one.paths, one.left_out, workers) for one in readings], "skipped"
+            [_skipped(one.skipped, one.paths, one.left_out, workers) for one in readings], "skipped"
         ),
         [list(one.paths) for one in readings],
     )
@@ -235,6 +233,12 @@ def _note_errors(files: list[dict[str, Any]], found: reading.Reading) -> None:
     for file in files:
         if why := dict(unread.to_numpy()).get(file["path"], error):
             file |= {"kind": "other", "error": why}
+
+
+def _skipped(skipped: pd.DataFrame, paths: Iterable[str], count: int, workers: Workers) -> pd.DataFrame:
+    """Add what there was no room for, unless the workers keep it."""
+    count = 0 if workers.keeps_all else count
+    return with_left_out(skipped, ", ".join(paths), count, "; filters leave more room")
 
 
 def _rotations(files: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
@@ -268,7 +272,7 @@ def _read_logs(
         return _read_logs(sound, timezone, captured, wanted, workers)
     for file in files:
         file["rows"] = int(found.rows.get(file["path"], 0))
-    return found.log._replace(skipped=_with_left_out(found.log.skipped, paths, found.left_out, workers)), zone
+    return found.log._replace(skipped=_skipped(found.log.skipped, paths, found.left_out, workers)), zone
 
 
 def _is_log(file: dict[str, Any], workers: Workers) -> bool:
@@ -510,15 +514,6 @@ def _may_be_wanted(
             connections["server"].isin(ends) | connections["client"].isin(ends) | among(connections, named)
         )
     return connections[keep.fillna(False).astype(bool)]
-
-
-def _with_left_out(skipped: pd.DataFrame, paths: Iterable[str], count: int, workers: Workers) -> pd.DataFrame:
-    """Add the rows that there was no room for, unless they are elsewhere."""
-    if not count or workers.keeps_all:
-        return skipped
-    reason = "not kept, for want of room: no fault was seen there; filters leave more room"
-    row = {"file": ", ".join(paths), "reason": reason, "count": count}
-    return tables.concat([skipped, tables.from_rows([row], "skipped")], "skipped")
 
 
 def _narrow(incident: Incident, wanted: Wanted) -> Incident:

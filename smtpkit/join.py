@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import pandas as pd
 
 from smtpkit import tables
-from smtpkit.tables import KEY
+from smtpkit.tables import ENDS, KEY
 
 QUARTER = pd.Timedelta(minutes=15)
 SECOND = pd.Timedelta(seconds=1)  # what a time stamp without milliseconds leaves out
@@ -137,10 +137,9 @@ def join(
 
 def _copies(connections: pd.DataFrame) -> pd.Series:
     """Give each connection a number, the same where two captures hold it."""
-    ends = ["client", "client_port", "server", "server_port"]
     connections = connections.sort_values("start")
-    turn = connections.groupby(["capture", *ends], dropna=False).cumcount()
-    return connections.assign(turn=turn).groupby([*ends, "turn"], dropna=False).ngroup()
+    turn = connections.groupby(["capture", *ENDS], dropna=False).cumcount()
+    return connections.assign(turn=turn).groupby([*ENDS, "turn"], dropna=False).ngroup()
 
 
 def _later(frame: pd.DataFrame, by: pd.Timedelta) -> pd.DataFrame:
@@ -349,7 +348,7 @@ def _move_to_own_end(attempts: pd.DataFrame, connections: pd.DataFrame, outgoing
 
 def _complete(attempts: pd.DataFrame, connections: pd.DataFrame) -> pd.DataFrame:
     """Fill in from the connection what the log does not say."""
-    columns = ["client", "client_port", "server", "server_port", "bytes_acknowledged_forward"]
+    columns = [*ENDS, "bytes_acknowledged_forward"]
     known = connections[[*KEY, *columns]].rename(columns=lambda name: name if name in KEY else f"{name}_of")
     found = attempts[KEY].merge(known, on=KEY, how="left").set_index(attempts.index)
     names = zip(("client", "client_port", "peer", "peer_port", "bytes_acknowledged"), columns, strict=True)

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from smtpkit import exim, tables
-from smtpkit.files import open_input
+from smtpkit.files import open_input, size
 from smtpkit.spool import Spool
 
 LARGE = 256 << 20  # bytes of logs, decompressed, of which all lines are no longer kept
@@ -126,12 +126,14 @@ def together(parts: Sequence[exim.Log], skipped: pd.DataFrame) -> exim.Log:
 
 def _large(paths: Iterable[str]) -> bool:
     """Say whether files, decompressed, have `LARGE` bytes."""
-    size = 0
+    count = 0
     for path in paths:
         try:
+            if size(path) >= LARGE:
+                return True
             with open_input(path) as file:
-                while size < LARGE and (block := file.read(_BLOCK)):
-                    size += len(block)
+                while count < LARGE and (block := file.read(_BLOCK)):
+                    count += len(block)
         except OSError:
             continue  # whoever reads it says why
-    return size >= LARGE
+    return count >= LARGE

@@ -9,10 +9,11 @@ import numpy as np
 import pandas as pd
 
 from smtpkit import tables
+from smtpkit.tables import KEY
 
 TIMES = 3  # a packet lost so often, while smaller ones pass, is too big and not unlucky (facts A1)
 MIN_PMTU = 552  # no kernel sends smaller full-size segments: net.ipv4.route.min_pmtu
-_KEY = ["capture", "stream", "direction"]
+_KEY = [*KEY, "direction"]
 _PATH = ["capture", "client", "server", "direction"]
 _HEADERS = {4: 40, 6: 60}  # IP and TCP without options
 TO_ACT = pd.Timedelta(seconds=1)  # for an ICMP message to change what its receiver sends
@@ -103,8 +104,8 @@ def path_mtu(
     DataFrame
         Table `path_mtu`, one row for each capture, client, server and direction that carried data.
     """
-    ends = connections[["capture", "stream", "client", "server"]]
-    sizes, stalls = (frame.merge(ends, on=["capture", "stream"]) for frame in (sizes, stalls))
+    ends = connections[[*KEY, "client", "server"]]
+    sizes, stalls = (frame.merge(ends, on=KEY) for frame in (sizes, stalls))
     found = _announced(sizes, connections)
     found["delivered"] = sizes[sizes["delivered"] > 0].groupby(_PATH)["ip_len"].max()
     found["delivered_above"] = found["delivered"].mask(found["delivered"].notna(), 0)
@@ -141,9 +142,7 @@ def loss_rates(sizes: pd.DataFrame, connections: pd.DataFrame) -> pd.DataFrame:
     """
     from scipy.special import betaincinv  # heavier than all the rest
 
-    single = sizes[~sizes["offload"]].merge(
-        connections[["capture", "stream", "client", "server"]], on=["capture", "stream"]
-    )
+    single = sizes[~sizes["offload"]].merge(connections[[*KEY, "client", "server"]], on=KEY)
     numbers = np.searchsorted(CLASSES, single["ip_len"].to_numpy("int64"), side="right") - 1
     single = single.assign(number=numbers, sent=single["sent"] - single["undecided"])
     found = single.groupby([*_PATH, "number"])[["sent", "lost"]].sum().reset_index()
@@ -196,8 +195,8 @@ def _probed(stalls: pd.DataFrame, connections: pd.DataFrame) -> pd.Series:
 
     After ICMP too-big that is path MTU discovery (RFC 1191), without it the sender probes (RFC 4821).
     """
-    counts = connections[["capture", "stream", "too_big_forward", "too_big_reverse"]]
-    stuck = stalls[stalls["repeats"] >= TIMES].merge(counts, on=["capture", "stream"])
+    counts = connections[[*KEY, "too_big_forward", "too_big_reverse"]]
+    stuck = stalls[stalls["repeats"] >= TIMES].merge(counts, on=KEY)
     told = stuck["too_big_forward"].where(stuck["direction"] == "forward", stuck["too_big_reverse"])
     shrunk = (stuck["smallest_repeat_ip_len"] < stuck["repeat_ip_len"]).fillna(False)
     passed = shrunk & (stuck["ended_by"] == "acknowledgment") & (told == 0)
@@ -214,8 +213,8 @@ def _larger_after_icmp(
     single, paths = sizes[~sizes["offload"]], set()
     for direction in ("forward", "reverse"):
         names = [f"first_too_big_{direction}", f"next_hop_mtu_{direction}"]
-        told = connections[["capture", "stream", *names]].dropna(subset=names[0]).fillna({names[1]: 0})
-        rows = single[single["direction"] == direction].merge(told, on=["capture", "stream"])
+        told = connections[[*KEY, *names]].dropna(subset=names[0]).fillna({names[1]: 0})
+        rows = single[single["direction"] == direction].merge(told, on=KEY)
         late = rows[rows["last_sent"] > rows[names[0]] + TO_ACT]
         for *path, length, named in late[[*_PATH, "ip_len", names[1]]].itertuples(index=False):
             limit = named if named else lost.get(tuple(path), pd.NA) - 1

@@ -24,7 +24,7 @@ from smtpkit.capture import CaptureError
 from smtpkit.excerpt import excerpt
 from smtpkit.incident import Incident, log_time
 from smtpkit.printable import endpoint, printable
-from smtpkit.tables import KEY
+from smtpkit.tables import ENDS, KEY
 
 DOCUMENT = "application/vnd.smtpkit.findings+json"  # where the verdict carries what the command line prints
 MOST_ROWS = 500  # of a table
@@ -263,10 +263,9 @@ def _threshold(parameters: list[dict[str, Any]]) -> tuple[int, int] | None:
 
 
 def _readable_attempts(attempts: pd.DataFrame, incident: Incident) -> pd.DataFrame:
-    ends = ["client", "client_port", "server", "server_port"]
-    known = incident.connections[[*KEY, *ends]]
+    known = incident.connections[[*KEY, *ENDS]]
     seen = attempts.merge(known, on=KEY, how="left", suffixes=("_logged", ""))
-    for logged, name in zip(("client_logged", "client_port_logged", "peer", "peer_port"), ends, strict=True):
+    for logged, name in zip(("client_logged", "client_port_logged", "peer", "peer_port"), ENDS, strict=True):
         seen[name] = seen[name].fillna(seen[logged])
     return pd.DataFrame(
         {
@@ -274,8 +273,8 @@ def _readable_attempts(attempts: pd.DataFrame, incident: Incident) -> pd.DataFra
             **({} if incident.timezone == "UTC" else {"Local time": seen["end"].map(log_time(incident))}),
             "Took [s]": (seen["end"] - seen["start"]).dt.total_seconds().round(1),
             "Message": seen["message_id"],
-            "Client": seen[ends[:2]].apply(_end, axis="columns"),
-            "Server": seen[ends[2:]].apply(_end, axis="columns"),
+            "Client": seen[ENDS[:2]].apply(_end, axis="columns"),
+            "Server": seen[ENDS[2:]].apply(_end, axis="columns"),
             "Outcome": seen["outcome"],
             "Last phase": seen["phase"],
             "Error": seen["smtp_code"].astype("string").fillna(seen["error"]),

@@ -1,4 +1,4 @@
-"""Rows of tables that memory has no room for, in files."""
+"""Rows of tables that memory has no room for: in files, or counted."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from time import monotonic_ns
 from typing import NamedTuple
 
 import pandas as pd
+
+from smtpkit import tables
 
 
 class Spool(NamedTuple):
@@ -33,3 +35,12 @@ class Spool(NamedTuple):
         """Yield all rows of a table, piece by piece."""
         for path in sorted(self.folder.glob(f"{table}-*.parquet")):
             yield pd.read_parquet(path)
+
+
+def with_left_out(skipped: pd.DataFrame, files: str, count: int, advice: str = "") -> pd.DataFrame:
+    """Add to the table `skipped` how many rows are nowhere, if there are any."""
+    if not count:
+        return skipped
+    reason = f"not kept, for want of room: no fault was seen there{advice}"
+    row = tables.from_rows([{"file": files, "reason": reason, "count": count}], "skipped")
+    return tables.concat([skipped, row], "skipped")

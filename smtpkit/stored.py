@@ -8,8 +8,8 @@ from pathlib import Path
 import pandas as pd
 import pyarrow.dataset as ds
 
-from smtpkit import tables
 from smtpkit.reading import MOST_PACKETS
+from smtpkit.spool import with_left_out
 from smtpkit.tables import among
 from smtpkit.traffic import faulty
 
@@ -38,7 +38,7 @@ def read(folder: Path, names: tuple[str, ...]) -> dict[str, pd.DataFrame]:
     chosen = _choices(folder, found)
     for name, most in large.items():
         found[name], left_out = _some(_path(folder, name), chosen[name], most)
-        found["skipped"] = _with_left_out(found["skipped"], _path(folder, name), left_out)
+        found["skipped"] = with_left_out(found["skipped"], str(_path(folder, name)), left_out)
     return {name: found[name] for name in names}
 
 
@@ -72,11 +72,3 @@ def _some(path: Path, chosen: Choice, most: int) -> tuple[pd.DataFrame, int]:
         if rows >= most:
             break
     return pd.concat(kept, ignore_index=True), count - rows
-
-
-def _with_left_out(skipped: pd.DataFrame, path: Path, count: int) -> pd.DataFrame:
-    if not count:
-        return skipped
-    reason = "not held, for want of room: no fault was seen there"
-    row = tables.from_rows([{"file": str(path), "reason": reason, "count": count}], "skipped")
-    return tables.concat([skipped, row], "skipped")

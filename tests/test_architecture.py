@@ -19,6 +19,7 @@ MAY_IMPORT = {
     **{name: set() for name in GROUND},
     "measure": {"tables"},
     "printable": {"addresses"},
+    "spool": {"tables"},
     **dict.fromkeys(READERS, GROUND),
     "tcp": GROUND,
     **dict.fromkeys({"smtp", "mtu"}, GROUND | {"tcp"}),

@@ -7,6 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import EngFormatter, FuncFormatter
 
 from smtpkit.plot.canvas import BLUE, VERMILLION, axes, duration, legend, marks, nothing
+from smtpkit.tables import KEY
 
 _WHO = {"forward": "client's data", "reverse": "server's data"}
 
@@ -59,7 +60,7 @@ def _frame(ax: Axes) -> None:
 
 
 def _in_words(stalls: pd.DataFrame, connections: pd.DataFrame, never: int) -> str:
-    stalled = len(stalls[["capture", "stream"]].drop_duplicates())
+    stalled = len(stalls[KEY].drop_duplicates())
     words = f"Stalls of {stalled:,} of {len(connections):,} connections: {len(stalls) - never:,} went on, "
     words += f"{never:,} never did; the longest took {duration(stalls['duration'].max())}"
     return words + f", half of them {duration(stalls['duration'].median())} or more."
