@@ -6,6 +6,7 @@ A connection or a message that reaches over several files comes together by a sh
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from operator import itemgetter
 from pathlib import Path
@@ -20,12 +21,13 @@ from dask.distributed import Client, Future
 from smtpkit import exim, logs, reading, tables
 from smtpkit.capture import Knowledge, Seen, in_order, look
 from smtpkit.files import size
-from smtpkit.reading import MOST_PACKETS, Reading, Shared, Source
+from smtpkit.reading import MOST, Reading, Shared, Source
 from smtpkit.tables import KEY
-from smtpkit.traffic import Kept, OfInterest, Traffic, whole
+from smtpkit.traffic import Kept, OfInterest, Room, Traffic, whole
 
 PARTITION = 256 << 20  # bytes of files of which the rows come together in one partition
 ANSWER = 10  # s that a scheduler has to answer in
+_ALL = Room(sys.maxsize, sys.maxsize)
 _PAYLOAD = pd.ArrowDtype(pa.large_binary())
 
 
@@ -117,11 +119,11 @@ class Cluster:
         return _Looked(paths, seen, before, knowledge)
 
     def _read(self, source: Source | Future, of_interest: OfInterest | None) -> Future:
-        return self._submit(reading.read_source, source, most=sys.maxsize, of_interest=of_interest)
+        return self._submit(reading.read_source, source, most=_ALL, of_interest=of_interest)
 
     def _alone(self, source: Source, of_interest: OfInterest | None) -> Future:
         read = self._read(source, of_interest)
-        return self._submit(_without_shared, read, self._kept(self._submit(_traffic, read), MOST_PACKETS))
+        return self._submit(_without_shared, read, self._kept(self._submit(_traffic, read), MOST.packets))
 
     def _rotation(self, looked: _Looked, number: int, of_interest: OfInterest | None) -> Future:
         paths, seen, before, knowledge = looked
@@ -131,7 +133,7 @@ class Cluster:
             for path, *known in zip(paths, seen, before, strict=True)
         ]
         reads = [self._read(source, of_interest) for source in sources]
-        most = MOST_PACKETS // len(paths)
+        most = MOST.packets // len(paths)
         kept = [self._kept(self._submit(_traffic, read), most) for read in reads]
         small = [self._submit(_without_shared, read, one) for read, one in zip(reads, kept, strict=True)]
         together = self._reaching_over(reads, capture, self._partitions(paths))
@@ -179,7 +181,7 @@ class Cluster:
         skipped = self._client.gather([self._submit(itemgetter(1), read) for read in reads])
         rows = pd.concat(self._client.gather([self._submit(logs.rows, one) for one in lines]))
         log = logs.together(self._client.gather(found), tables.concat(skipped, "skipped"))
-        return logs.Reading(log, rows, int(rows.sum()) - len(log.log_lines))
+        return logs.Reading(log, rows, Counter(lines=int(rows.sum()) - len(log.log_lines)))
 
 
 # --- what the workers do --------------------------------------------------------------------------------
@@ -193,13 +195,13 @@ def _table(traffic: Traffic, name: str) -> pd.DataFrame:
     return getattr(traffic, name)
 
 
-def _keep(traffic: Traffic, most: int) -> tuple[Traffic, int]:
-    kept = Kept(most)
+def _keep(traffic: Traffic, most: int) -> tuple[Traffic, Counter[str]]:
+    kept = Kept(_ALL._replace(packets=most))
     kept.add(traffic)
     return kept.pieces[0], kept.left_out
 
 
-def _without_shared(read: Reading, kept: tuple[Traffic, int]) -> Reading:
+def _without_shared(read: Reading, kept: tuple[Traffic, Counter[str]]) -> Reading:
     return read._replace(traffic=kept[0], left_out=kept[1], shared=[])
 
 
@@ -211,11 +213,13 @@ def _source(path: str, number: int, seen: Seen, before: Knowledge, capture: Any)
     return Source((path,), number, seen, before, *capture)
 
 
-def _together(reads: list[Reading], reaching_over: list[tuple[Traffic, int]], capture: Any) -> Reading:
+def _together(
+    reads: list[Reading], reaching_over: list[tuple[Traffic, Counter[str]]], capture: Any
+) -> Reading:
     captures, skipped, _ = capture
     paths = [path for read in reads for path in read.paths]
     found = reading.capture(reads, whole([traffic for traffic, _ in reaching_over], paths), captures, skipped)
-    return found._replace(left_out=found.left_out + sum(count for _, count in reaching_over))
+    return found._replace(left_out=sum((left_out for _, left_out in reaching_over), found.left_out))
 
 
 def _shared(read: Reading, rank: int) -> pd.DataFrame:

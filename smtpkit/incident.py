@@ -235,10 +235,12 @@ def _note_errors(files: list[dict[str, Any]], found: reading.Reading) -> None:
             file |= {"kind": "other", "error": why}
 
 
-def _skipped(skipped: pd.DataFrame, paths: Iterable[str], count: int, workers: Workers) -> pd.DataFrame:
+def _skipped(
+    skipped: pd.DataFrame, paths: Iterable[str], left_out: Mapping[str, int], workers: Workers
+) -> pd.DataFrame:
     """Add what there was no room for, unless the workers keep it."""
-    count = 0 if workers.keeps_all else count
-    return with_left_out(skipped, ", ".join(paths), count, "; filters leave more room")
+    left_out = {} if workers.keeps_all else left_out
+    return with_left_out(skipped, ", ".join(paths), left_out, "; filters leave more room")
 
 
 def _rotations(files: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -27,7 +28,7 @@ class Reading(NamedTuple):
 
     log: exim.Log
     rows: pd.Series
-    left_out: int = 0
+    left_out: Counter[str]
 
 
 def read(
@@ -55,13 +56,13 @@ def read(
     """
     if not _large(paths):
         log = exim.read_log(*paths, timezone=timezone)
-        return Reading(log, rows(log.log_lines))
+        return Reading(log, rows(log.log_lines), Counter())
     with TemporaryDirectory() as folder:
         reader, partitions = exim.Reader(*paths, timezone=timezone), Spool(Path(folder))
         counts = _share_out(reader, partitions)
         parts = [analyse(lines, of_interest, spool) for lines in _partitions(partitions)]
     left_out = int(counts.sum()) - sum(len(log.log_lines) for log in parts)
-    return Reading(together(parts, reader.skipped), counts, left_out)
+    return Reading(together(parts, reader.skipped), counts, Counter(lines=left_out))
 
 
 def rows(log_lines: pd.DataFrame) -> pd.Series:

@@ -7,6 +7,8 @@ Where there is too much to hold, a first look tells where each connection ends; 
 from __future__ import annotations
 
 import os
+import sys
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from itertools import compress, pairwise
@@ -21,10 +23,11 @@ from smtpkit import smtp, tables
 from smtpkit.capture import CaptureError, Knowledge, Reader, Seen, in_order, look, payload_of, together
 from smtpkit.files import size
 from smtpkit.spool import Spool
-from smtpkit.traffic import Kept, OfInterest, Traffic, analyse, nothing, whole
+from smtpkit.traffic import Kept, OfInterest, Room, Traffic, analyse, nothing, whole
 
 BATCH = 200_000  # packets of whole connections that are analysed together
-MOST_PACKETS = 500_000  # kept of all captures together
+PER_CONNECTION = 20  # packets that take as much memory as a connection that is listened to
+MOST = Room(packets=500_000, connections=50_000)  # kept of all captures together
 WORTH_WORKERS = 64 << 20  # bytes of captures; for less, to start workers takes longer than they save
 _SILENT = None if tqdm is plain else False  # a bar in a terminal and in a notebook, none in a file
 
@@ -53,14 +56,14 @@ class Shared(NamedTuple):
 
 
 class Reading(NamedTuple):
-    """What was read; `left_out` counts the packets that there was no room for."""
+    """What was read; `left_out` counts the packets and connections that there was no room for."""
 
     paths: tuple[str, ...]
     traffic: Traffic
     shared: list[Shared]
     captures: pd.DataFrame
     skipped: pd.DataFrame
-    left_out: int = 0
+    left_out: Counter[str]
     error: str | None = None
 
 
@@ -69,8 +72,8 @@ def read(
 ) -> list[Reading]:
     """Read captures, each one file or the files of a rotation.
 
-    All cores are used where there are several files. Beyond `MOST_PACKETS` only the packets and the dialogue
-    of connections are kept on which something went wrong.
+    All cores are used where there are several files. Of more than `MOST` only the packets, the dialogue and
+    at last the connections are kept on which something went wrong.
 
     Parameters
     ----------
@@ -79,7 +82,7 @@ def read(
     of_interest
         Only of these connections packets and dialogue are kept at all.
     spool
-        Where to put the packets and dialogue that are not kept.
+        Where to put the packets and dialogue that are not kept; with it all connections are.
 
     Returns
     -------
@@ -87,8 +90,12 @@ def read(
         A reading for each capture, by its number.
     """
     sources = list(_sources(rotations))
+    most = Room(*(count // max(len(sources), 1) for count in MOST))
     each = partial(
-        read_source, most=MOST_PACKETS // max(len(sources), 1), of_interest=of_interest, spool=spool
+        read_source,
+        most=most._replace(connections=sys.maxsize) if spool else most,
+        of_interest=of_interest,
+        spool=spool,
     )
     if _worth_workers(sources):
         readings = _on_all_cores(each, sources)
@@ -184,7 +191,7 @@ def capture(
     """Return the reading of a capture: those of its shares, and connections that reach over several."""
     paths = tuple(path for reading in readings for path in reading.paths)
     traffic = whole([*(reading.traffic for reading in readings), reaching_over], paths)
-    left_out = sum(reading.left_out for reading in readings)
+    left_out = sum((reading.left_out for reading in readings), Counter[str]())
     return Reading(paths, traffic, [], captures, skipped, left_out)
 
 
@@ -199,7 +206,7 @@ def joined(shared: Sequence[Shared], captures: pd.DataFrame) -> Traffic:
 def read_source(
     source: Source,
     *,
-    most: int,
+    most: Room,
     of_interest: OfInterest | None = None,
     spool: Spool | None = None,
     silent: bool | None = True,
@@ -238,19 +245,22 @@ class Batches:
         self._open: list[pd.DataFrame] = []
 
     def __iter__(self) -> Iterator[tuple[pd.DataFrame, smtp.Heard, pd.DataFrame]]:
-        seen, captures, rows, new = self._source.seen, self._source.captures, 0, 0
+        seen, captures, rows, before, held = self._source.seen, self._source.captures, 0, 0, 0
         batches = tqdm(self._reader, desc="capture", unit=" batches", disable=self._silent, leave=False)
         for packets, payload in batches:
-            rows, new = rows + len(packets), new + len(packets)
+            rows += len(packets)
             self._take(packets, payload_of(packets, payload))
-            if new >= BATCH:
+            if self._weight() - held >= BATCH:
                 if seen is None or captures is None:  # a file that turned out to be large
                     seen, knowledge = look(self._source.paths[0])
                     captures = knowledge.account.captures(self._source.capture)
-                yield *self._ended(seen.streams[seen.last_row < rows]), captures
-                new = 0
+                yield *self._ended(seen.streams[(before <= seen.last_row) & (seen.last_row < rows)]), captures
+                before, held = rows, self._weight()
         captures = self._reader.captures if captures is None else captures
         yield tables.concat(self._open, "packets"), self._streams.close(), captures
+
+    def _weight(self) -> int:
+        return sum(map(len, self._open)) + PER_CONNECTION * len(self._streams)
 
     def _take(self, packets: pd.DataFrame, payload: list[bytes]) -> None:
         if len(self._source.shared):

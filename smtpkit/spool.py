@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 from time import monotonic_ns
@@ -37,10 +37,14 @@ class Spool(NamedTuple):
             yield pd.read_parquet(path)
 
 
-def with_left_out(skipped: pd.DataFrame, files: str, count: int, advice: str = "") -> pd.DataFrame:
-    """Add to the table `skipped` how many rows are nowhere, if there are any."""
-    if not count:
-        return skipped
-    reason = f"not kept, for want of room: no fault was seen there{advice}"
-    row = tables.from_rows([{"file": files, "reason": reason, "count": count}], "skipped")
-    return tables.concat([skipped, row], "skipped")
+def with_left_out(
+    skipped: pd.DataFrame, files: str, counts: Mapping[str, int], advice: str = ""
+) -> pd.DataFrame:
+    """Add to the table `skipped` how many rows are nowhere, by what they are."""
+    reason = "not kept, for want of room; those on which something went wrong go last"
+    rows = [
+        {"file": files, "reason": f"{what} {reason}{advice}", "count": count}
+        for what, count in counts.items()
+        if count
+    ]
+    return tables.concat([skipped, tables.from_rows(rows, "skipped")], "skipped")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 import pyarrow.dataset as ds
 
-from smtpkit.reading import MOST_PACKETS
+from smtpkit.reading import MOST
 from smtpkit.spool import with_left_out
 from smtpkit.tables import among
 from smtpkit.traffic import faulty
@@ -33,12 +33,12 @@ def read(folder: Path, names: tuple[str, ...]) -> dict[str, pd.DataFrame]:
     OSError, ValueError
         If a table is not there, or is none.
     """
-    large = {"packets": MOST_PACKETS, "dialogue": MOST_PACKETS, "log_lines": MOST_LINES}
+    large = {"packets": MOST.packets, "dialogue": MOST.packets, "log_lines": MOST_LINES}
     found = {name: pd.read_parquet(_path(folder, name)) for name in names if name not in large}
     chosen = _choices(folder, found)
     for name, most in large.items():
         found[name], left_out = _some(_path(folder, name), chosen[name], most)
-        found["skipped"] = with_left_out(found["skipped"], str(_path(folder, name)), left_out)
+        found["skipped"] = with_left_out(found["skipped"], str(_path(folder, name)), {name: left_out})
     return {name: found[name] for name in names}
 
 
@@ -49,7 +49,7 @@ def _path(folder: Path, name: str) -> Path:
 def _choices(folder: Path, found: dict[str, pd.DataFrame]) -> dict[str, Choice]:
     attempts, refused = found["attempts"], ds.field("reply_code") >= 400
     dialogue = ds.dataset(_path(folder, "dialogue")).to_table(filter=refused).to_pandas()
-    of_faults = faulty(found["connections"], found["stalls"], dialogue)
+    of_faults = faulty(found["connections"], found["stalls"], found["transactions"], dialogue)
     failed = attempts.loc[attempts["outcome"] != "delivered", "message_id"].dropna()
     return {
         "packets": lambda rows: among(rows, of_faults),

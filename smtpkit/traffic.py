@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
@@ -28,6 +29,16 @@ class Traffic(NamedTuple):
     dialogue: pd.DataFrame
     content: pd.DataFrame
     counts: pd.DataFrame
+
+
+_OF_CONNECTIONS = [name for name in Traffic._fields if name != "counts"]
+
+
+class Room(NamedTuple):
+    """How many packets and connections are kept."""
+
+    packets: int
+    connections: int
 
 
 class OfInterest(Protocol):
@@ -90,13 +101,29 @@ def _whole(frames: list[pd.DataFrame], name: str, files: Sequence[str]) -> pd.Da
     frames = [frame for frame in frames if len(frame)] or frames[:1]
     if len(frames) == 1:
         return frames[0]
-    frame = pd.concat(_alike(frames), ignore_index=True)
     if name == "counts":
-        return frame.groupby(["capture", "file"], sort=False).sum().reset_index()
-    if name != "packets":
-        return tables.conform(frame.sort_values(KEY, kind="stable", ignore_index=True), name)
-    place = frame["file"].cat.rename_categories({file: n for n, file in enumerate(files)}).astype("int64")
-    return frame.take(np.lexsort((frame["frame"], place, frame["capture"]))).reset_index(drop=True)
+        return pd.concat(_alike(frames)).groupby(["capture", "file"], sort=False).sum().reset_index()
+    frames = _alike(frames)
+    order = _in_order(frames, name, files)
+    columns = list(frames[0])
+    pieces = [dict(frame.items()) for frame in frames]
+    del frames[:]
+    # Column by column: each is let go of before the next is put together.
+    found = {
+        column: pd.concat([piece.pop(column) for piece in pieces], ignore_index=True).array.take(order)
+        for column in columns
+    }
+    return pd.DataFrame(found, copy=False)
+
+
+def _in_order(frames: list[pd.DataFrame], name: str, files: Sequence[str]) -> np.ndarray:
+    """Return the places of the rows in pieces: packets as they were read, others connection by connection."""
+    keys = ["capture", "file", "frame"] if name == "packets" else KEY
+    rows = pd.concat([frame[keys] for frame in frames], ignore_index=True)
+    if name == "packets":
+        places = {file: n for n, file in enumerate(files)}
+        rows["file"] = rows["file"].cat.rename_categories(places).astype("int64")
+    return np.lexsort([rows[key].to_numpy("int64") for key in reversed(keys)])
 
 
 def _alike(frames: list[pd.DataFrame]) -> list[pd.DataFrame]:
@@ -112,71 +139,102 @@ def _alike(frames: list[pd.DataFrame]) -> list[pd.DataFrame]:
 
 
 class Kept:
-    """Adds up what batches of whole connections say, and keeps of their packets what there is room for.
+    """Adds up what batches of whole connections say, and keeps of it what there is room for.
 
-    Up to `most` packets all are kept. Beyond, packets and dialogue stay only of connections on which
-    something went wrong, and of these, too, about `most` packets.
+    Up to `most.packets` all packets are kept. Beyond, packets and dialogue stay only of connections on which
+    something went wrong, and of these, too, about as many packets. Of more than `most.connections` the other
+    tables, too, have only those on which something went wrong, and at most as many again.
 
     Parameters
     ----------
     most
-        Number of packets.
+        How much there is room for.
     of_interest
-        Of other connections neither packets nor dialogue are kept.
+        Of other connections neither packets nor dialogue are kept; where room is short, nothing of them.
     spool
-        Takes what there is no room for.
+        Takes the packets and the dialogue that there is no room for.
 
     Attributes
     ----------
     pieces : list of Traffic
-    left_out : int
-        Packets that there was no room for.
+    left_out : Counter
+        Number of packets and of connections that there was no room for.
     """
 
-    def __init__(self, most: int, of_interest: OfInterest | None = None, spool: Spool | None = None) -> None:
+    def __init__(self, most: Room, of_interest: OfInterest | None = None, spool: Spool | None = None) -> None:
         self.pieces: list[Traffic] = []
-        self.left_out = 0
+        self.left_out: Counter[str] = Counter()
         self._most, self._of_interest, self._spool, self._full = most, of_interest, spool, False
 
     def add(self, traffic: Traffic) -> None:
         """Take the next batch."""
+        wanted = None
         if self._of_interest:
-            traffic = _only(traffic, self._of_interest(traffic.connections, traffic.transactions))
+            wanted = self._of_interest(traffic.connections, traffic.transactions)
+            traffic = _only(traffic, wanted)
+        if self._count("connections") + len(traffic.connections) > self._most.connections:
+            traffic = self._some_connections(traffic, wanted)
         if self._full:
             self._make_room(traffic)
             return
         self.pieces.append(traffic)
-        if self._rows() > self._most:
+        if self._count("packets") > self._most.packets:
             self._full, pieces, self.pieces = True, self.pieces, []
             for piece in pieces:
                 self._make_room(piece)
 
-    def _rows(self) -> int:
-        return sum(len(piece.packets) for piece in self.pieces)
+    def _count(self, table: str) -> int:
+        return sum(len(getattr(piece, table)) for piece in self.pieces)
+
+    def _some_connections(self, traffic: Traffic, wanted: pd.DataFrame | None) -> Traffic:
+        chosen = _faulty(traffic) if wanted is None else wanted
+        room = max(2 * self._most.connections - self._count("connections"), 0)
+        kept = _only(traffic, chosen.iloc[:room], _OF_CONNECTIONS)
+        for table in ("packets", "connections"):
+            self.left_out[table] += len(getattr(traffic, table)) - len(getattr(kept, table))
+        return kept
 
     def _make_room(self, traffic: Traffic) -> None:
-        chosen = faulty(traffic.connections, traffic.stalls, traffic.dialogue)
-        kept = _only(traffic, chosen if self._rows() < self._most else chosen.iloc[:0], loose=False)
+        chosen = _faulty(traffic)
+        room = self._count("packets") < self._most.packets
+        kept = _only(traffic, chosen if room else chosen.iloc[:0], loose=False)
         if self._spool:
             self._spool.add("packets", traffic.packets.drop(index=kept.packets.index))
             self._spool.add("dialogue", traffic.dialogue.drop(index=kept.dialogue.index))
-        self.left_out += len(traffic.packets) - len(kept.packets)
+        self.left_out["packets"] += len(traffic.packets) - len(kept.packets)
         self.pieces.append(kept)
 
 
-def faulty(connections: pd.DataFrame, stalls: pd.DataFrame, dialogue: pd.DataFrame) -> pd.DataFrame:
-    """Return the connections that stalled, were refused something, or did not begin and end in order."""
+def faulty(
+    connections: pd.DataFrame, stalls: pd.DataFrame, transactions: pd.DataFrame, dialogue: pd.DataFrame
+) -> pd.DataFrame:
+    """Return the connections that stalled, were refused something or left without a reply to it.
+
+    And those that did not begin and end in order.
+    """
     orderly = connections["handshake"] == "complete"
     for flag, present in (("fin", True), ("rst", False)):
         for direction in ("forward", "reverse"):
             orderly &= connections[f"{flag}_{direction}"].notna() == present
     refused = dialogue[(dialogue["reply_code"] >= 400).fillna(False)]
-    of_faults = among(connections, stalls) | among(connections, refused)
-    return connections[~orderly.fillna(False) | of_faults]
+    unanswered = transactions[transactions["reply_code"].isna()]
+    of_faults = [among(connections, rows) for rows in (stalls, refused, unanswered)]
+    return connections[np.logical_or.reduce([~orderly.fillna(False), *of_faults])]
 
 
-def _only(traffic: Traffic, connections: pd.DataFrame, *, loose: bool = True) -> Traffic:
-    """Leave out packets and dialogue of other connections; `loose` are the packets that belong to none."""
-    mine = among(traffic.packets, connections)
-    packets = traffic.packets[mine | traffic.packets["stream"].isna() if loose else mine]
-    return traffic._replace(packets=packets, dialogue=traffic.dialogue[among(traffic.dialogue, connections)])
+def _faulty(traffic: Traffic) -> pd.DataFrame:
+    return faulty(traffic.connections, traffic.stalls, traffic.transactions, traffic.dialogue)
+
+
+def _only(
+    traffic: Traffic,
+    connections: pd.DataFrame,
+    names: Sequence[str] = ("packets", "dialogue"),
+    *,
+    loose: bool = True,
+) -> Traffic:
+    """Leave other connections out of some tables; `loose` are the packets that belong to none."""
+    kept = {name: among(getattr(traffic, name), connections) for name in names}
+    if loose:
+        kept["packets"] |= traffic.packets["stream"].isna()
+    return traffic._replace(**{name: getattr(traffic, name)[rows] for name, rows in kept.items()})

@@ -13,6 +13,7 @@ from smtpkit.cli import main
 from smtpkit.incident import TABLE_NAMES, load
 from smtpkit.spool import Spool
 from smtpkit.tables import KEY, among
+from smtpkit.traffic import Room
 from smtpkit.workers import Here
 
 SAMPLES = ROOT / "data" / "samples"
@@ -94,7 +95,7 @@ def test_both_ends_on_two_cores(on_three_cores, monkeypatch):
 
 def test_beyond_a_limit_packets_stay_where_something_went_wrong(in_batches, monkeypatch):
     expected = load(SAMPLES / WITH_ICMP)
-    monkeypatch.setattr(reading, "MOST_PACKETS", 250)
+    monkeypatch.setattr(reading, "MOST", Room(250, 100_000))
     found = load(SAMPLES / WITH_ICMP)
     same(found, expected, without=["packets", "dialogue", "skipped"])
     left_out = found.skipped[found.skipped["reason"].str.contains("want of room")]
@@ -105,9 +106,20 @@ def test_beyond_a_limit_packets_stay_where_something_went_wrong(in_batches, monk
     assert_frame_equal(smtpkit.diagnose(found)[columns], smtpkit.diagnose(expected)[columns])
 
 
+def test_beyond_a_limit_connections_stay_on_which_something_went_wrong(in_batches, monkeypatch):
+    expected = load(SAMPLES / WITH_ICMP)
+    monkeypatch.setattr(reading, "MOST", Room(0, 8))
+    found = load(SAMPLES / WITH_ICMP)
+    left_out = found.skipped[found.skipped["reason"].str.startswith("connections not kept")]
+    assert left_out["count"].sum() == len(expected.connections) - len(found.connections) > 0
+    assert among(expected.stalls, found.connections).all()
+    assert among(found.sizes, found.connections).all()
+    assert found.captures["packets"].tolist() == expected.captures["packets"].tolist()
+
+
 def test_what_has_no_room_goes_to_the_spool(in_batches, monkeypatch, tmp_path):
     expected = load(SAMPLES / WITH_ICMP)
-    monkeypatch.setattr(reading, "MOST_PACKETS", 250)
+    monkeypatch.setattr(reading, "MOST", Room(250, 100_000))
     spool = Spool(tmp_path)
     found = load(SAMPLES / WITH_ICMP, workers=Here(spool))
     assert found.skipped["count"].sum() == expected.skipped["count"].sum()
@@ -122,7 +134,7 @@ def test_what_has_no_room_goes_to_the_spool(in_batches, monkeypatch, tmp_path):
 @pytest.mark.parametrize("filters", [{"peer": "198.51.100.59"}, {"host": "mx-a.example.org"}])
 def test_filters_act_while_reading(filters, in_batches, monkeypatch):
     expected = load(SAMPLES / WITH_ICMP, **filters)
-    monkeypatch.setattr(reading, "MOST_PACKETS", len(expected.packets))
+    monkeypatch.setattr(reading, "MOST", Room(len(expected.packets), 100_000))
     found = load(SAMPLES / WITH_ICMP, **filters)
     same(found, expected)
 
@@ -141,7 +153,7 @@ def test_a_log_in_parts_says_what_it_says_as_a_whole(request):
 def test_all_rows_of_a_large_input_are_written_and_those_of_faults_read_back(
     in_batches, of_a_large_log, monkeypatch, tmp_path, capsys
 ):
-    monkeypatch.setattr(reading, "MOST_PACKETS", 250)
+    monkeypatch.setattr(reading, "MOST", Room(250, 100_000))
     assert main(["tables", str(SAMPLES / WITH_ICMP), "-o", str(tmp_path)]) == 0
     monkeypatch.undo()
     expected = load(SAMPLES / WITH_ICMP)
@@ -151,7 +163,7 @@ def test_all_rows_of_a_large_input_are_written_and_those_of_faults_read_back(
         rows, whole = (plain(rows, "").sort_values(keys) for rows in (rows, getattr(expected, name)))
         rows, whole = (frame.reset_index(drop=True).astype("string") for frame in (rows, whole))
         assert_frame_equal(rows, whole, obj=name)
-    monkeypatch.setattr(stored, "MOST_PACKETS", 250)
+    monkeypatch.setattr(stored, "MOST", Room(250, 100_000))
     found = load(tmp_path)
     assert among(found.connections[among(found.connections, found.stalls)], found.packets).all()
     left_out = found.skipped.loc[found.skipped["file"].str.contains("packets"), "count"]
