@@ -386,5 +386,6 @@ class Session:
 
     def _write(self, row: dict[str, Any], start: int, end: int | None, place: Place) -> None:
         if len(self.spoken) < MOST_LINES:
-            found = {"file": place.file, "frame": place.frame, "time": place.time, "relative_seq": start}
-            self.spoken.append(row | found | {"length": None if end is None else end - start})
+            row |= {"file": place.file, "frame": place.frame, "time": place.time, "relative_seq": start}
+            row["length"] = None if end is None else end - start
+            self.spoken.append(row)

@@ -13,7 +13,7 @@ import pandas as pd
 from smtpkit import tables
 from smtpkit.smtp.session import Session
 from smtpkit.smtp.stream import LARGEST_WINDOW, Half, Piece, Place
-from smtpkit.tables import KEY
+from smtpkit.tables import KEY, TIME
 from smtpkit.tcp.following import FIN, FLAG_ACK, RST, SYN
 from smtpkit.tcp.tracking import client_of
 
@@ -77,7 +77,8 @@ class Streams:
         chosen = None if streams is None else set(streams)
         for key in sorted(k for k in self._connections if chosen is None or k[1] in chosen):
             for name, row in self._connections.pop(key).rows():
-                rows[name].append(dict(zip(KEY, key, strict=True)) | row)
+                row |= zip(KEY, key, strict=True)
+                rows[name].append(row)
         heard = {name: _table(found, name) for name, found in rows.items()}
         heard["dialogue"] = heard["dialogue"].sort_values(_ORDER, kind="stable", ignore_index=True)
         return Heard(**heard)
@@ -247,10 +248,13 @@ class _Connection:
 
 
 def _table(rows: list[dict[str, Any]], name: str) -> pd.DataFrame:
-    frame = pd.DataFrame(rows)
-    for column in tables.TABLES[name]:
-        if column.dtype == tables.TIME and column.name in frame:
-            # Not from `frame`: beside an absent one, numbers become floats there, which have too few digits.
-            times = pd.array([row.get(column.name) for row in rows], "Int64")
-            frame[column.name] = pd.to_datetime(times, utc=True)
-    return tables.conform(frame, name)
+    """Return a table column by column: of dicts, pandas would first have to find out what is in them."""
+    dtypes = {column.name: column.dtype for column in tables.TABLES[name]}
+    absent: dict[str, Any] = dict.fromkeys(dtypes)
+    cells = zip(*((absent | row).values() for row in rows), strict=False)  # what is of no column comes last
+    columns = {name: _column(values, dtypes[name]) for name, values in zip(dtypes, cells, strict=False)}
+    return tables.conform(pd.DataFrame(columns), name)
+
+
+def _column(values: tuple[Any, ...], dtype: Any) -> Any:
+    return pd.to_datetime(pd.array(values, "Int64"), utc=True) if dtype == TIME else pd.array(values, dtype)
