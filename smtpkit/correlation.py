@@ -123,22 +123,6 @@ def fewer_failures(failed: int, tried: int, failed_after: int, tried_after: int)
     return float(fisher_exact(table, alternative="greater").pvalue)
 
 
-def loss_interval(lost: int, sent: int, confidence: float = 0.95) -> tuple[float, float]:
-    """Return the exact (Clopper-Pearson) interval of a share.
-
-    Parameters
-    ----------
-    lost, sent
-        Counts.
-    confidence
-        Probability that the interval holds the true share.
-    """
-    from scipy.stats import binomtest
-
-    interval = binomtest(lost, sent).proportion_ci(confidence, method="exact")
-    return float(interval.low), float(interval.high)
-
-
 def pattern(failing: Sequence[bytes], passing: Sequence[bytes]) -> Pattern | None:
     """Find the shortest bytes that are in all failing messages, in none of the passing, and no coincidence.
 

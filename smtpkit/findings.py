@@ -25,7 +25,7 @@ from smtpkit.causes.unexplained import could_be, rival, unexplained_attempts, un
 from smtpkit.incident import Incident
 from smtpkit.observations import IN_DATA, MANNERS, failures, loss_by_direction, observations, took_mail
 from smtpkit.printable import endpoint
-from smtpkit.tables import KEY, among
+from smtpkit.tables import ENDS, KEY, among
 
 SEVERITIES = ("error", "warn", "note", "chat")
 CONFIDENCES = ("certain", "likely", "possible")
@@ -50,7 +50,8 @@ def diagnose(incident: Incident) -> pd.DataFrame:
     DataFrame
         Table `findings`, worst first; empty if nothing failed and no path has a defect.
     """
-    seen = observations(incident)
+    failed = failures(incident)
+    seen = observations(incident, failed)
     groups = list(seen.groupby(_GROUP, sort=False, dropna=False))
     chosen = _alike(groups, [_best(rows) if _plain(group[0]) else None for group, rows in groups])
     found = [
@@ -63,7 +64,7 @@ def diagnose(incident: Incident) -> pd.DataFrame:
         streams = pd.DataFrame(finding["connections"], columns=KEY)
         peer = _named(finding["peer"], incident)
         finding |= _where(incident.connections[among(incident.connections, streams)], peer)
-    found += _unexplained(incident, found, groups)
+    found += _unexplained(incident, failed, found, groups)
     found += _harmless(incident, {finding["peer"] for finding in found})
     found.sort(key=_rank)
     return tables.from_rows(found, "findings")
@@ -331,7 +332,7 @@ def _where(connections: pd.DataFrame, peer: str | None) -> dict[str, Any]:
             "client": endpoint(one["client"], one["client_port"]),
             "server": endpoint(one["server"], one["server_port"]),
         }
-        for one in _records(connections)
+        for one in _records(connections[[*KEY, *ENDS]])
     ]
     field = "ipv6.addr" if is_ipv6(peer or "") else "ip.addr"
     ports = sorted(set(connections["client_port"].dropna().astype(int)))
@@ -366,10 +367,10 @@ def _merge(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _unexplained(
-    incident: Incident, found: Iterable[dict[str, Any]], groups: list[Any]
+    incident: Incident, failed: pd.DataFrame, found: Iterable[dict[str, Any]], groups: list[Any]
 ) -> Iterator[dict[str, Any]]:
     """Yield a finding for what failed at each peer for no one cause: attempts, else connections."""
-    left = failures(incident)
+    left = failed
     for finding in found:
         joined = among(left, pd.DataFrame(finding["connections"], columns=KEY))
         uncaptured = (left["peer"] == finding["peer"]) & left["stream"].isna()

@@ -189,7 +189,7 @@ def _open(attempts: pd.DataFrame) -> pd.DataFrame:
 
 
 def _take(attempts: pd.DataFrame, pairs: Iterator[tuple[int, int, int]], how: str) -> None:
-    found = list(pairs)
+    found = [] if _open(attempts).empty else list(pairs)
     rows = [row for row, _, _ in found]
     attempts.loc[rows, "capture"] = [capture for _, capture, _ in found]
     attempts.loc[rows, "stream"] = [stream for _, _, stream in found]

@@ -137,12 +137,9 @@ class Measure:
         octet, before = self._running
         before = before if octets[0] == octet else 0
         first = before + len(block) - len(block.lstrip(block[:1]))
-        if first > self.run or _lasts(same, self.run):
-            ends = np.append(np.flatnonzero(~same), len(octets) - 1)
-            lengths = np.diff(ends, prepend=-1)
-            lengths[0] += before
-            longest = int(lengths.argmax())
-            self.run, self.run_octet = int(lengths[longest]), int(octets[ends[longest]])
+        longest, place = max((first, 0), _longest(same, self.run), key=lambda run: run[0])
+        if longest > self.run:
+            self.run, self.run_octet = longest, int(octets[place])
         last = len(block) - len(block.rstrip(block[-1:]))
         self._running = int(octets[-1]), first if last == len(block) else last
 
@@ -200,13 +197,31 @@ class Measure:
         return self.last.removesuffix(end)[-1:]
 
 
-def _lasts(same: np.ndarray, times: int) -> bool:
-    """Say whether so many neighbours in a row are the same; `times` is 1 or more."""
+def _longest(same: np.ndarray, above: int) -> tuple[int, int]:
+    """Return length and place of the longest run of one octet, if it is longer than `above`, else zeros.
+
+    `same` tells which octets are followed by the same. Looked for are runs of twice the length until there
+    are none: of most text that leaves a few places, without a number made of each octet.
+    """
+    lasting, width = _lasting(same, max(above, 1)), max(above, 1)
+    if not lasting.any():
+        return 0, 0
+    while (longer := lasting[width:] & lasting[:-width]).any():
+        lasting, width = longer, 2 * width
+    places = np.flatnonzero(lasting)
+    ends = np.flatnonzero(np.diff(places, append=-1) != 1)
+    counts = np.diff(ends, prepend=-1)
+    most = int(counts.argmax())
+    return width + int(counts[most]), int(places[ends[most]] - counts[most] + 1)
+
+
+def _lasting(same: np.ndarray, times: int) -> np.ndarray:
+    """Mark the octets that are followed by the same so many times; `times` is 1 or more."""
     width = 1
     while width < times:
         step = min(width, times - width)
         same, width = same[step:] & same[:-step], width + step
-    return bool(same.any())
+    return same
 
 
 def received_id(header: bytes) -> str | None:

@@ -50,13 +50,6 @@ def test_of_two_features_that_go_together_the_one_that_explains_is_found():
     assert not correlation.given(frame, "size", "nul_count")
 
 
-@pytest.mark.parametrize(
-    ("lost", "sent", "low", "high"), [(0, 10, 0.0, 0.3085), (1, 10, 0.0025, 0.4450), (5, 10, 0.1871, 0.8129)]
-)
-def test_an_interval_of_a_share_is_that_of_clopper_and_pearson(lost, sent, low, high):
-    assert correlation.loss_interval(lost, sent) == pytest.approx((low, high), abs=1e-4)
-
-
 def words(rng, size):
     letters = "etaoinshrdlu "
     return "".join(rng.choices(letters, k=size)).encode()

@@ -1,3 +1,4 @@
+import numpy as np
 import pandas as pd
 import pytest
 from conversation import analysed, conversation
@@ -205,6 +206,12 @@ def test_rates_of_loss_by_class_with_exact_intervals():
     assert found.loc[1500, "rate_high"] == pytest.approx(0.9957893, abs=1e-7)
     assert found.loc[0, ["high", "sent", "lost", "rate", "rate_low"]].tolist() == [576, 2, 0, 0.0, 0.0]
     assert found.loc[0, "rate_high"] == pytest.approx(1 - 0.025 ** (1 / 2))
+
+
+def test_an_interval_of_a_share_is_that_of_clopper_and_pearson():
+    low, high = mtu.loss_interval(np.array([0.0, 1, 5, 10]), np.array([10.0, 10, 10, 10]))
+    assert low == pytest.approx([0.0, 0.0025, 0.1871, 0.6915], abs=1e-4)
+    assert high == pytest.approx([0.3085, 0.4450, 0.8129, 1.0], abs=1e-4)
 
 
 def test_of_all_lost_the_interval_reaches_one():

@@ -161,16 +161,35 @@ def test_batches_and_connections_apart(seed):
         pd.testing.assert_frame_equal(getattr(together, name), rows, check_categorical=False)
 
 
-@settings(max_examples=8, deadline=None)
-@given(size=st.integers(200, 1460), seed=st.integers(0, 2**32))
-def test_what_is_sent_in_one_go_is_heard_like_single_packets(size, seed):
+def acknowledged(lines, chance):
+    """Add bare acknowledgments, of every second packet or so, and some that are of no use."""
+    for time, sign, data in lines:
+        yield time, sign, data
+        other = "<" if sign == ">" else ">"
+        for by in chance.choice([[], [], [other], [other, sign]]):
+            yield round(time + 0.001, 3), by, b""
+
+
+def disturbed(rows, chance):
+    """Let some packets get lost, some come twice, and some late; the capture may end early."""
+    copies = [row for row in rows for _ in range(chance.choices([0, 1, 2], [1, 40, 3])[0])]
+    late = sorted(copies, key=lambda row: row + chance.uniform(0, 30) * (chance.random() < 0.05))
+    return late[: chance.choice([None, len(late) // 2])]
+
+
+@settings(max_examples=10, deadline=None)
+@given(size=st.integers(200, 1460), seed=st.integers(0, 2**32), in_order=st.booleans())
+def test_what_is_sent_in_one_go_is_heard_like_single_packets(size, seed, in_order):
     chance = random.Random(seed)
-    odd = [b"--x", b"..", b"", b"\0", b"a" * 999, b"\xe4\xe4", b"x\ry", b"x\ny", b"bbb" * 9]
-    lines = [*LETTER.split(b"\r\n")[:-1], *chance.choices([b"A line of text.", *odd], k=400)]
+    odd = [b"--x", b"..", b"", b"\0", b"a" * 999, b"\xe4\xe4", b"x\ry", b"x\ny", b"bbb" * 9, b"the end."]
+    lines = [*LETTER.split(b"\r\n")[:-1], *chance.choices([b"A line of text.", *odd], k=250)]
     letter = b"".join(b".." * line.startswith(b".") + line + b"\r\n" for line in lines)
     talk = [(sign, data.replace(LETTER, letter)) for sign, data in TALK]
-    packets, payload = spoken(*cut_up(talk, size))
+    packets, payload = spoken(*acknowledged(cut_up(talk, size), chance))
     data = payload_of(packets, payload)
+    rows = range(len(packets)) if in_order else disturbed(range(len(packets)), chance)
+    packets, data = packets.iloc[rows].reset_index(drop=True), [data[row] for row in rows]
+    data = [one.swapcase() if chance.random() < 0.1 else one for one in data]  # so that copies may differ
     single = ((packets.iloc[[n]].reset_index(drop=True), data[n : n + 1]) for n in range(len(packets)))
     same(listen(packets, data), smtp.listen(single))
 

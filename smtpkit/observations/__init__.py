@@ -35,8 +35,14 @@ __all__ = [
 ]
 
 
-def observations(incident: Incident) -> pd.DataFrame:
+def observations(incident: Incident, failed: pd.DataFrame | None = None) -> pd.DataFrame:
     """Return the table of observations of an incident.
+
+    Parameters
+    ----------
+    incident : Incident
+    failed : DataFrame, optional
+        Its table `failures`, where it is at hand.
 
     Returns
     -------
@@ -44,7 +50,7 @@ def observations(incident: Incident) -> pd.DataFrame:
         Table `observations`: rows about a path or a kind of failure have neither stream nor message, rows
         about a connection have no message.
     """
-    failed = failures(incident)
+    failed = failures(incident) if failed is None else failed
     rows = list(observe_paths(incident, set(failed["peer"])))
     for group in groups(incident, failed):
         rows += _observe(group)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from smtpkit import correlation, mtu
+from smtpkit import mtu
 from smtpkit.incident import Incident
 from smtpkit.observations.groups import Group
 from smtpkit.observations.statement import first, frame, number, seen
@@ -114,9 +114,8 @@ def loss_by_direction(incident: Incident, connections: pd.DataFrame) -> pd.DataF
     known = sizes.assign(sent=sizes["sent"] - sizes["undecided"])
     found = known.groupby("direction", observed=True)[["sent", "lost"]].sum().reset_index()
     found = found[found["lost"] > 0]
-    counts = zip(found["lost"].tolist(), found["sent"].tolist(), strict=True)
-    edges = [correlation.loss_interval(lost, sent) for lost, sent in counts]
-    return found.assign(low=[low for low, _ in edges], high=[high for _, high in edges])
+    low, high = mtu.loss_interval(found["lost"].to_numpy(float), found["sent"].to_numpy(float))
+    return found.assign(low=low, high=high)
 
 
 def _masked(group: Group, here: pd.DataFrame) -> dict[str, Any]:

@@ -34,13 +34,10 @@ class Data:
         before = len(self._block)
         self._block += piece.data[at:]
         self.seen += len(piece.data) - at
-        if self._at_start and self._block.startswith(b".\r\n"):
-            dot = 0
-        else:
-            dot = self._block.find(_END, max(before - len(_END) + 1, 0)) + 2
-            if dot < 2:
-                self._measure(keep=len(_END) - 1)
-                return len(piece.data)
+        dot = self._final_dot(before)
+        if dot < 0:
+            self._measure(keep=len(_END) - 1)
+            return len(piece.data)
         rest = len(self._block) - dot - 3
         self.seen -= rest + 3
         del self._block[dot:]
@@ -52,17 +49,23 @@ class Data:
 
     def pass_by(self, data: bytes) -> bool:
         """Take octets in which no final dot ends, and say whether they were that: most are."""
-        before = len(self._block)
-        if before < len(_END) - 1 or not self.whole:
+        if not self.whole:
             return False
+        before = len(self._block)
         self._block += data
-        if self._block.find(_END, before - len(_END) + 1) >= 0:
+        if self._final_dot(before) >= 0:
             del self._block[before:]
             return False
         self.seen += len(data)
-        if before + len(data) >= BLOCK + len(_END):
-            self._measure(keep=len(_END) - 1)
+        self._measure(keep=len(_END) - 1)
         return True
+
+    def _final_dot(self, before: int) -> int:
+        """Return where in the block the final dot is, not within the first `before` octets; -1 if nowhere."""
+        if self._at_start and self._block.startswith(b".\r\n"):
+            return 0
+        found = self._block.find(_END, max(before - len(_END) + 1, 0))
+        return found + 2 if found >= 0 else -1
 
     def begin_chunk(self, start: int, end: int) -> None:
         """Take note of a chunk's range; of very many only what they have together stays."""

@@ -77,10 +77,7 @@ class Session:
         """Take octets of the client at once if they are message data, in order; say whether it was so."""
         if self._replies or self.strange or not self.sent.goes_on(piece):
             return False
-        if not self.client.pass_by(piece):
-            return False
-        self.sent.take(piece.start, piece.data, len(piece.data), piece.place)
-        return True
+        return self.client.pass_by(piece)
 
     def from_server(self, pieces: Iterable[Piece]) -> None:
         """Take what the server sent, in order."""
@@ -389,5 +386,6 @@ class Session:
 
     def _write(self, row: dict[str, Any], start: int, end: int | None, place: Place) -> None:
         if len(self.spoken) < MOST_LINES:
-            found = {"file": place.file, "frame": place.frame, "time": place.time, "relative_seq": start}
-            self.spoken.append(row | found | {"length": None if end is None else end - start})
+            row |= {"file": place.file, "frame": place.frame, "time": place.time, "relative_seq": start}
+            row["length"] = None if end is None else end - start
+            self.spoken.append(row)

@@ -117,8 +117,10 @@ class Half:
         self.next = piece.end
         if not piece.data or piece.end <= self.acknowledged:
             return
-        self._recent.append(piece)
-        self._recent_size += len(piece.data)
+        # Of a long one, the end alone: what is acknowledged no repetition is compared with.
+        kept = piece.part(max(piece.start, self.acknowledged, piece.end - MOST_RECENT), piece.end)
+        self._recent.append(kept)
+        self._recent_size += len(kept.data)
         while self._recent_size > MOST_RECENT or len(self._recent) > MOST_RECENT_PIECES:
             self._recent_size -= len(self._recent.popleft().data)
 

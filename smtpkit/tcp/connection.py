@@ -91,7 +91,7 @@ def _ends(tcp: pd.DataFrame) -> pd.DataFrame:
         ends[end] = first[near].astype("string").where(first["forward"], first[far].astype("string"))
         ends[f"{end}_port"] = first[f"{near}_port"].where(first["forward"], first[f"{far}_port"])
     for end, sent in (("client", tcp["forward"]), ("server", ~tcp["forward"])):
-        of_end = tcp[sent].drop_duplicates("connection").set_index("connection")
+        of_end = tcp.loc[sent, ["connection", "ttl"]].drop_duplicates("connection").set_index("connection")
         ends[f"ttl_{end}"] = of_end["ttl"].astype("UInt8")
     return ends
 
@@ -100,7 +100,8 @@ def _handshake(tcp: pd.DataFrame) -> pd.DataFrame:
     """Return how the handshake went, what both ends offered in it, and its times (RFC 9293 3.5)."""
     is_syn, is_ack = tcp["flags"] & SYN > 0, tcp["flags"] & FLAG_ACK > 0
     syn, syn_ack = _offers(tcp[is_syn & ~is_ack]), _offers(tcp[is_syn & is_ack])
-    client_ack = tcp[~is_syn & is_ack & tcp["forward"]].drop_duplicates("connection").set_index("connection")
+    acks = tcp.loc[~is_syn & is_ack & tcp["forward"], ["connection", "time"]]
+    client_ack = acks.drop_duplicates("connection").set_index("connection")
     refused = tcp.loc[(tcp["flags"] & RST > 0) & ~tcp["forward"], "connection"]
     found = pd.DataFrame(index=pd.RangeIndex(tcp["connection"].iloc[-1] + 1, name="connection"))
     for end, side in (("client", syn), ("server", syn_ack)):
@@ -133,8 +134,8 @@ def _checksum_offload(tcp: pd.DataFrame) -> pd.Series:
     """Name the ends whose packets mostly have checksums left to the network card."""
     index = pd.RangeIndex(tcp["connection"].iloc[-1] + 1, name="connection")
     client, server = (
-        sent.groupby("connection")["checksum_offload"].mean().reindex(index, fill_value=0) > 0.5
-        for sent in (tcp[tcp["forward"]], tcp[~tcp["forward"]])
+        tcp.loc[sent, "checksum_offload"].groupby(tcp["connection"]).mean().reindex(index, fill_value=0) > 0.5
+        for sent in (tcp["forward"], ~tcp["forward"])
     )
     ends = np.select([client & server, client, server], ["both", "client", "server"], "")
     return pd.Series(ends, index, dtype="string", name="checksum_offload").replace("", pd.NA)

@@ -73,7 +73,7 @@ def sack(tcp: pd.DataFrame, connections: pd.DataFrame) -> pd.DataFrame:
 
 def _reach(tcp: pd.DataFrame) -> pd.Series:
     """Return the end of what each side of each connection sent, by connection and `forward`; RST apart."""
-    sent = tcp[tcp["flags"] & RST == 0]
+    sent = tcp.loc[tcp["flags"] & RST == 0, ["connection", "forward", "relative_seq", "tcp_len", "flags"]]
     return (sent["relative_seq"] + _length(sent)).groupby([sent["connection"], sent["forward"]]).max()
 
 

@@ -20,8 +20,8 @@ def pauses(tcp: pd.DataFrame) -> pd.DataFrame:
     longest = pause.dropna().groupby(tcp["connection"]).idxmax()
     found = pd.DataFrame({"max_pause": longest.map(pause), "pause_start": longest.map(before)})
     for direction, sent in (("forward", tcp["forward"]), ("reverse", ~tcp["forward"])):
-        last = tcp[sent].drop_duplicates("connection", keep="last").set_index("connection")["time"]
-        found = found.join(last.rename(f"last_{direction}"), how="outer")
+        last = tcp.loc[sent, ["connection", "time"]].drop_duplicates("connection", keep="last")
+        found = found.join(last.set_index("connection")["time"].rename(f"last_{direction}"), how="outer")
     return found
 
 
@@ -35,7 +35,8 @@ def waiting(tcp: pd.DataFrame) -> pd.DataFrame:
     tcp : DataFrame
         Packets as `connection.whole` returns them.
     """
-    new = tcp[(tcp["tcp_len"] > 0) & ~tcp["retransmission"] & ~tcp["keep_alive"]]
+    is_new = (tcp["tcp_len"] > 0) & ~tcp["retransmission"] & ~tcp["keep_alive"]
+    new = tcp.loc[is_new, ["connection", "forward", "time", "tcp_len"]]
     asked, said = (_before_leaving(tcp, new, forward) for forward in (True, False))
     last = said.groupby("connection")["time"].last()
     open_ = asked[~(asked["time"].array <= last.reindex(asked["connection"]).array)].groupby("connection")

@@ -6,6 +6,8 @@ import pandas as pd
 
 from smtpkit.tcp.following import FLAG_ACK, RST, SYN
 
+_DATA = ["connection", "relative_seq", "tcp_len", "retransmission", "spurious_retransmission"]
+
 
 def zero_window(tcp: pd.DataFrame, connections: pd.DataFrame, direction: str) -> pd.DataFrame:
     """Return how long one direction had to wait at a window of 0, until it opened or the connection ended.
@@ -46,7 +48,7 @@ def first_lost(tcp: pd.DataFrame, connections: pd.DataFrame, direction: str) -> 
     back = (tcp["forward"] != forward) & (tcp["flags"] & FLAG_ACK > 0) & (tcp["flags"] & RST == 0)
     edge = (tcp["relative_ack"] + tcp["window"]).where(back).groupby(tcp["connection"]).ffill()
     sent = (tcp["forward"] == forward) & (tcp["tcp_len"] > 0) & (tcp["flags"] & (SYN | RST) == 0)
-    data = tcp[sent].assign(edge=edge[sent])
+    data = tcp.loc[sent, _DATA].assign(edge=edge[sent])
     again = data[data["retransmission"] & ~data["spurious_retransmission"]]
     lost = again.drop_duplicates("connection").set_index("connection")["relative_seq"]
     at = data["connection"].map(lost)
