@@ -7,35 +7,57 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable, Sequence
-from operator import itemgetter
+from functools import partial
+from itertools import chain, count, groupby
+from operator import attrgetter, itemgetter
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import dask
 import dask.dataframe as dd
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 from dask.distributed import Client, Future
 
 from smtpkit import exim, logs, reading, tables
-from smtpkit.capture import Knowledge, Seen, in_order, look
+from smtpkit.capture import Knowledge, Seen, in_order, look, together
 from smtpkit.files import size
 from smtpkit.reading import MOST_PACKETS, Reading, Shared, Source
 from smtpkit.tables import KEY
-from smtpkit.traffic import Kept, OfInterest, Traffic, whole
+from smtpkit.traffic import Kept, OfInterest, whole
 
+TOGETHER = 64 << 20  # bytes of small files, one after the other, that one task reads
 PARTITION = 256 << 20  # bytes of files of which the rows come together in one partition
 ANSWER = 10  # s that a scheduler has to answer in
 _PAYLOAD = pd.ArrowDtype(pa.large_binary())
 
 
 class _Looked(NamedTuple):
-    """Files of a rotation: what a first look told, what each needs to be read, what is known at last."""
+    """Shares of a rotation: what a first look told, what each needs to be read, what is known at last."""
 
-    paths: Sequence[str]
-    seen: list[Future]
-    before: list[Future]
-    knowledge: Future
+    shares: Sequence[tuple[str, ...]]
+    seen: Sequence[Future] = ()
+    before: Sequence[Future] = ()
+    knowledge: Future | None = None
+
+
+class _Piece(NamedTuple):
+    """What one task read: all rows of the large tables, and what goes to the incident."""
+
+    packets: pd.DataFrame
+    dialogue: pd.DataFrame
+    shared: list[Shared]
+    kept: Reading
+
+
+class _Lines(NamedTuple):
+    """The lines of some logs; of each file the time of its first one, and their number."""
+
+    lines: pd.DataFrame
+    firsts: pd.Series
+    rows: pd.Series
+    skipped: pd.DataFrame
 
 
 class Cluster:
@@ -93,65 +115,59 @@ class Cluster:
     # --- captures ---------------------------------------------------------------------------------------
 
     def captures(self, rotations: Sequence[Sequence[str]], of_interest: OfInterest | None) -> list[Reading]:
-        """Read captures, a file at a time, as `reading.read` does."""
+        """Read captures, a file or several small ones at a time, as `reading.read` does."""
         self._pieces |= {"packets": [], "dialogue": []}
-        looked = [self._look(paths) for paths in self.map(in_order, rotations)]
-        overlap = self._client.gather([self._submit(reading.overlap, one.seen) for one in looked])
+        planned = self.map(partial(_planned, most=TOGETHER), rotations)
+        looked = [_Looked(shares) if apart else self._look(shares) for shares, apart in planned]
+        overlap = self._client.gather([not one.seen or self._submit(_overlap, one.seen) for one in looked])
+        most = MOST_PACKETS // max(sum(len(one.shares) for one in looked), 1)
         readings: list[Future] = []
         for one, apart in zip(looked, overlap, strict=True):
-            if apart or len(one.paths) == 1:
-                alone = reading.apart(one.paths, len(readings))
-                readings += [self._alone(source, of_interest) for source in alone]
+            if apart:
+                alone = reading.apart([*chain.from_iterable(one.shares)], len(readings))
+                pieces = [self._submit(_read, source, most, of_interest) for source in alone]
+                readings += map(self._kept, pieces)
             else:
-                readings.append(self._rotation(one, len(readings), of_interest))
+                readings.append(self._rotation(one, len(readings), most, of_interest))
         return self._client.gather(readings)
 
-    def _look(self, paths: Sequence[str]) -> _Looked:
+    def _look(self, shares: Sequence[tuple[str, ...]]) -> _Looked:
         """Look at the files of a rotation, each after the one before it."""
         seen, before, knowledge = [], [], self._submit(Knowledge)
-        for path in paths if len(paths) > 1 else ():
-            looked = self._submit(look, path, knowledge)
+        for share in shares:
+            looked = self._submit(_look, share, knowledge)
             seen.append(self._submit(itemgetter(0), looked))
             before.append(self._submit(_needed, knowledge, seen[-1]))
             knowledge = self._submit(itemgetter(1), looked)
-        return _Looked(paths, seen, before, knowledge)
+        return _Looked(shares, seen, before, knowledge)
 
-    def _read(self, source: Source | Future, of_interest: OfInterest | None) -> Future:
-        return self._submit(reading.read_source, source, most=sys.maxsize, of_interest=of_interest)
-
-    def _alone(self, source: Source, of_interest: OfInterest | None) -> Future:
-        read = self._read(source, of_interest)
-        return self._submit(_without_shared, read, self._kept(self._submit(_traffic, read), MOST_PACKETS))
-
-    def _rotation(self, looked: _Looked, number: int, of_interest: OfInterest | None) -> Future:
-        paths, seen, before, knowledge = looked
-        capture = self._submit(reading.of_capture, seen, knowledge, number)
-        sources = [
-            self._submit(_source, path, number, *known, capture)
-            for path, *known in zip(paths, seen, before, strict=True)
+    def _rotation(self, looked: _Looked, number: int, most: int, of_interest: OfInterest | None) -> Future:
+        shares, seen, before, knowledge = looked
+        capture = self._submit(_of_capture, seen, knowledge, number)
+        pieces = [
+            self._submit(_read_share, share, number, *known, capture, most, of_interest)
+            for share, *known in zip(shares, seen, before, strict=True)
         ]
-        reads = [self._read(source, of_interest) for source in sources]
-        most = MOST_PACKETS // len(paths)
-        kept = [self._kept(self._submit(_traffic, read), most) for read in reads]
-        small = [self._submit(_without_shared, read, one) for read, one in zip(reads, kept, strict=True)]
-        together = self._reaching_over(reads, capture, self._partitions(paths))
-        return self._submit(_together, small, [self._kept(one, most) for one in together], capture)
+        joined = self._reaching_over(pieces, capture, most, self._partitions(shares))
+        return self._submit(_together, [*map(self._kept, pieces)], [*map(self._kept, joined)], capture)
 
-    def _partitions(self, paths: Sequence[str]) -> int:
-        """Return how many partitions come out of a shuffle of what is in these files."""
-        return min(len(paths), sum(self.map(size, paths)) // PARTITION + 1)
-
-    def _kept(self, traffic: Future, most: int) -> Future:
-        """Leave the large tables with the workers; return what an incident keeps, and what it does not."""
+    def _kept(self, piece: Future) -> Future:
+        """Leave the large tables with the workers; return what an incident keeps."""
         for name in ("packets", "dialogue"):
-            self._pieces[name].append(self._submit(_table, traffic, name))
-        return self._submit(_keep, traffic, most)
+            self._pieces[name].append(self._submit(attrgetter(name), piece))
+        return self._submit(attrgetter("kept"), piece)
 
-    def _reaching_over(self, reads: Sequence[Future], capture: Future, partitions: int) -> list[Future]:
-        """Bring the packets of each connection together that reaches over several files."""
-        shared = [self._submit(_shared, read, rank) for rank, read in enumerate(reads)]
+    def _partitions(self, shares: Sequence[Sequence[str]]) -> int:
+        """Return how many partitions come out of a shuffle of what is in these files."""
+        return min(len(shares), sum(self.map(_bytes, shares)) // PARTITION + 1)
+
+    def _reaching_over(
+        self, pieces: Sequence[Future], capture: Future, most: int, partitions: int
+    ) -> list[Future]:
+        """Bring the packets of each connection together that reaches over several shares."""
+        shared = [self._submit(_shared, piece, rank) for rank, piece in enumerate(pieces)]
         parts = _shuffled(_frame(shared, _shared_packets([], 0)), KEY, partitions)
-        return self._client.compute([dask.delayed(_joined)(part, capture) for part in parts])
+        return self._client.compute([dask.delayed(_joined)(part, capture, most) for part in parts])
 
     # --- logs -------------------------------------------------------------------------------------------
 
@@ -163,94 +179,137 @@ class Cluster:
         *,
         final: bool = True,
     ) -> logs.Reading:
-        """Read logs, a file at a time, as `logs.read` does."""
+        """Read logs, a file or several small ones at a time, as `logs.read` does."""
+        self._pieces["log_lines"] = []
         if not paths:
             return logs.read(paths, timezone)
-        reads = [self._submit(_read_log, path, timezone) for path in paths]
-        lines = [self._submit(itemgetter(0), read) for read in reads]
-        firsts = self._client.gather([self._submit(_first_time, one) for one in lines])
-        ranks = {n: rank for rank, n in enumerate(sorted(range(len(paths)), key=firsts.__getitem__))}
-        named = [self._submit(_named, one, ranks[n]) for n, one in enumerate(lines)]
-        lines_of_all = _frame(named, _empty("log_lines").assign(rank=0))
-        parts = _shuffled(lines_of_all, "message_id", self._partitions(paths))
+        shares = self._submit(_shares, paths, TOGETHER).result()
+        reads = [self._submit(_read_logs, share, timezone) for share in shares]
+        lines = [self._submit(attrgetter("lines"), read) for read in reads]
+        firsts, rows, skipped = zip(
+            *self._client.gather([self._submit(_about, one) for one in reads]), strict=True
+        )
+        ranks = dict(zip(pd.concat(firsts).sort_values(kind="stable").index, count(), strict=False))
+        named = [self._submit(_named, one, ranks) for one in lines]
+        lines_of_all = _frame(named, _named(_empty("log_lines"), {}))
+        parts = _shuffled(lines_of_all, "message_id", self._partitions(shares))
         found = self._client.compute([dask.delayed(_messages)(part, of_interest) for part in parts])
         found += [self._submit(_unnamed, one, of_interest) for one in lines]
         self._pieces["log_lines"] = lines
-        skipped = self._client.gather([self._submit(itemgetter(1), read) for read in reads])
-        rows = pd.concat(self._client.gather([self._submit(logs.rows, one) for one in lines]))
         log = logs.together(self._client.gather(found), tables.concat(skipped, "skipped"))
-        return logs.Reading(log, rows, int(rows.sum()) - len(log.log_lines))
+        counts = pd.concat(rows)
+        return logs.Reading(log, counts, int(counts.sum()) - len(log.log_lines))
 
 
 # --- what the workers do --------------------------------------------------------------------------------
 
 
-def _traffic(read: Reading) -> Traffic:
-    return read.traffic
+def _shares(paths: Sequence[str], most: int) -> list[tuple[str, ...]]:
+    """Put files together that are small: about so many bytes."""
+    number = np.cumsum([size(path) for path in paths]) // most
+    numbered = groupby(zip(number, paths, strict=True), itemgetter(0))
+    return [tuple(path for _, path in share) for _, share in numbered]
 
 
-def _table(traffic: Traffic, name: str) -> pd.DataFrame:
-    return getattr(traffic, name)
+def _bytes(paths: Sequence[str]) -> int:
+    return sum(map(size, paths))
 
 
-def _keep(traffic: Traffic, most: int) -> tuple[Traffic, int]:
+def _planned(rotation: Sequence[str], most: int) -> tuple[list[tuple[str, ...]], bool]:
+    """Return the shares of a rotation, and whether its first files tell already that it is none."""
+    paths = in_order(rotation)
+    apart = len(paths) == 1 or reading.overlap([look(path)[0] for path in paths[:2]])
+    return _shares(paths, most), apart
+
+
+def _look(share: Sequence[str], knowledge: Knowledge) -> tuple[list[Seen], Knowledge]:
+    found = list[Seen]()
+    for path in share:
+        seen, knowledge = look(path, knowledge)
+        found.append(seen)
+    return found, knowledge
+
+
+def _overlap(shares: Sequence[Sequence[Seen]]) -> bool:
+    return reading.overlap([*chain.from_iterable(shares)])
+
+
+def _of_capture(shares: Sequence[Sequence[Seen]], knowledge: Knowledge, number: int) -> Any:
+    return reading.of_capture([*map(together, shares)], knowledge, number)
+
+
+def _needed(knowledge: Knowledge, seen: Sequence[Seen]) -> Knowledge:
+    return knowledge.only(together(seen).streams)
+
+
+def _read_share(
+    share: tuple[str, ...],
+    number: int,
+    seen: Sequence[Seen],
+    before: Knowledge,
+    capture: Any,
+    most: int,
+    of_interest: OfInterest | None,
+) -> _Piece:
+    return _read(Source(share, number, together(seen), before, *capture), most, of_interest)
+
+
+def _read(source: Source, most: int, of_interest: OfInterest | None) -> _Piece:
+    return _piece(reading.read_source(source, most=sys.maxsize, of_interest=of_interest), most)
+
+
+def _piece(read: Reading, most: int) -> _Piece:
     kept = Kept(most)
-    kept.add(traffic)
-    return kept.pieces[0], kept.left_out
+    kept.add(read.traffic)
+    small = read._replace(traffic=kept.pieces[0], left_out=kept.left_out, shared=[])
+    return _Piece(read.traffic.packets, read.traffic.dialogue, read.shared, small)
 
 
-def _without_shared(read: Reading, kept: tuple[Traffic, int]) -> Reading:
-    return read._replace(traffic=kept[0], left_out=kept[1], shared=[])
-
-
-def _needed(knowledge: Knowledge, seen: Seen) -> Knowledge:
-    return knowledge.only(seen.streams)
-
-
-def _source(path: str, number: int, seen: Seen, before: Knowledge, capture: Any) -> Source:
-    return Source((path,), number, seen, before, *capture)
-
-
-def _together(reads: list[Reading], reaching_over: list[tuple[Traffic, int]], capture: Any) -> Reading:
-    captures, skipped, _ = capture
+def _together(reads: list[Reading], reaching_over: list[Reading], capture: Any) -> Reading:
     paths = [path for read in reads for path in read.paths]
-    found = reading.capture(reads, whole([traffic for traffic, _ in reaching_over], paths), captures, skipped)
-    return found._replace(left_out=found.left_out + sum(count for _, count in reaching_over))
+    traffic = whole([read.traffic for read in reaching_over], paths)
+    found = reading.capture(reads, traffic, *capture[:2])
+    return found._replace(left_out=found.left_out + sum(read.left_out for read in reaching_over))
 
 
-def _shared(read: Reading, rank: int) -> pd.DataFrame:
-    return _shared_packets(read.shared, rank)
+def _shared(piece: _Piece, rank: int) -> pd.DataFrame:
+    return _shared_packets(piece.shared, rank)
 
 
 def _shared_packets(shared: list[Shared], rank: int) -> pd.DataFrame:
-    """Return packets with their payload, and the place of their file in the order of reading."""
-    payload = [octets for one in shared for octets in one.payload]
+    """Return packets with their payload, and the place of their share in the order of reading."""
+    octets = [own for one in shared for own in one.payload]
     packets = tables.concat([one.packets for one in shared], "packets")
-    return packets.assign(payload=pd.Series(payload, packets.index, dtype=_PAYLOAD), rank=rank)
+    payload = pd.Series(octets, packets.index, dtype=_PAYLOAD)
+    return packets.assign(payload=payload, rank=rank, place=np.arange(len(packets)))
 
 
-def _joined(packets: pd.DataFrame, capture: Any) -> Traffic:
-    packets = packets.sort_values(["rank", "frame"], ignore_index=True)
+def _joined(packets: pd.DataFrame, capture: Any, most: int) -> _Piece:
+    packets = packets.sort_values(["rank", "place"], ignore_index=True)
     shared = Shared(tables.conform(packets, "packets"), packets["payload"].tolist())
-    return reading.joined([shared], capture[0])
+    captures, skipped, _ = capture
+    return _piece(Reading((), reading.joined([shared], captures), [], captures, skipped), most)
 
 
-def _read_log(path: str, timezone: str | None) -> tuple[pd.DataFrame, pd.DataFrame]:
-    reader = exim.Reader(path, timezone=timezone)
-    return reader.log_lines(), reader.skipped
+def _read_logs(share: Sequence[str], timezone: str | None) -> _Lines:
+    reader = exim.Reader(*share, timezone=timezone)
+    lines = reader.log_lines()
+    firsts = lines.groupby(lines["file"].astype("string"))["time"].first()
+    return _Lines(lines, firsts, logs.rows(lines), reader.skipped)
 
 
-def _first_time(lines: pd.DataFrame) -> pd.Timestamp:
-    times = lines["time"].dropna()
-    return times.iloc[0] if len(times) else pd.Timestamp.max.tz_localize("UTC")
+def _about(read: _Lines) -> tuple[pd.Series, pd.Series, pd.DataFrame]:
+    return read[1:]
 
 
-def _named(lines: pd.DataFrame, rank: int) -> pd.DataFrame:
-    return lines[lines["message_id"].notna()].assign(rank=rank)
+def _named(lines: pd.DataFrame, ranks: dict[str, int]) -> pd.DataFrame:
+    """Return the lines of messages, with what tells their order among those of all files."""
+    rank = lines["file"].astype(object).map(ranks).astype("int64")
+    return lines.assign(moment=exim.moments(lines), rank=rank)[lines["message_id"].notna()]
 
 
 def _messages(lines: pd.DataFrame, of_interest: logs.OfInterest | None) -> exim.Log:
-    lines = lines.sort_values(["rank", "line"], ignore_index=True)
+    lines = lines.sort_values(["moment", "rank", "line"], ignore_index=True)
     return logs.analyse(tables.conform(lines, "log_lines"), of_interest)
 
 
@@ -263,7 +322,7 @@ def _unnamed(lines: pd.DataFrame, of_interest: logs.OfInterest | None) -> exim.L
 
 def _frame(pieces: Sequence[Future], empty: pd.DataFrame) -> Any:
     with dask.config.set({"dataframe.convert-string": False}):
-        return dd.from_delayed(pieces, meta=empty, verify_meta=False)
+        return dd.from_delayed(pieces or [dask.delayed(empty)], meta=empty, verify_meta=False)
 
 
 def _shuffled(frame: Any, key: str | list[str], partitions: int) -> Any:

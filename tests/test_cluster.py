@@ -64,7 +64,8 @@ def workers(scheduler, tmp_path):
 
 @pytest.fixture
 def cluster(scheduler, workers, monkeypatch):
-    monkeypatch.setattr("smtpkit.cluster.PARTITION", 1)  # as many partitions as files
+    for name in ("TOGETHER", "PARTITION"):
+        monkeypatch.setattr(f"smtpkit.cluster.{name}", 1)  # as many partitions as files
     found = Cluster(scheduler)
     found._client.wait_for_workers(2)
     yield found
@@ -110,15 +111,15 @@ def test_the_captures_of_two_ends_stay_apart(cluster):
 def test_a_worker_that_ends_in_the_middle_loses_nothing(cluster, workers, incident, monkeypatch):
     killed, kept = [], cluster._kept
 
-    def kill_whoever_has_the_first_result(traffic, most):
+    def kill_whoever_has_the_first_result(piece):
         if not killed:
-            traffic.result()
-            (holder,) = cluster._client.who_has(traffic)[traffic.key]
+            piece.result()
+            (holder,) = cluster._client.who_has(piece)[piece.key]
             name = cluster._client.scheduler_info()["workers"][holder]["name"]
             killed.append(workers[("one", "other").index(name)])
             os.kill(killed[0].pid, signal.SIGKILL)
             killed[0].wait()
-        return kept(traffic, most)
+        return kept(piece)
 
     monkeypatch.setattr(cluster, "_kept", kill_whoever_has_the_first_result)
     found = load(incident, workers=cluster)
