@@ -1,12 +1,13 @@
 """A real scheduler and two real workers on the loopback: the same rows as on one machine."""
 
+import gzip
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
 
+import pandas as pd
 import pytest
 from conftest import ROOT, needs
 from pandas.testing import assert_frame_equal
@@ -127,17 +128,60 @@ def test_a_worker_that_ends_in_the_middle_loses_nothing(cluster, workers, incide
     same(cluster, found, load(incident))
 
 
+def damaged(capture, log):
+    """Return files that are damaged, by name: their bytes, and what is said of them."""
+    cut = gzip.compress(log)[:-40]
+    flipped = bytearray(gzip.compress(log))
+    flipped[len(flipped) // 2] ^= 0xFF
+    return {
+        "empty.pcap": (b"", "is empty"),
+        "header.pcap": (capture[:9], "ends inside its header"),
+        "nonsense.pcap": (capture[:24] + bytes(range(256)) * 9, "holds no packets"),
+        "uploads-crawl/capture_99999_1.pcap": (b"\xd4\xc3\xb2\xa1", "ends inside its header"),
+        "uploads-crawl/capture_99998_1.pcap": (capture[:-9], "the file ends inside a packet"),
+        "middle.pcap": (capture[:-19], "the file ends inside a packet"),
+        "broken.pcap.gz": (gzip.compress(capture)[:-400], "the gzip file ends too early"),
+        "cutlog.gz": (cut, "the gzip file ends too early"),
+        "flippedlog.gz": (bytes(flipped), "the gzip file is damaged"),
+        "nonsenselog": (b"2024-05-01 of Exim nothing\n" * 99, "is of no known kind"),
+        "latelog": (b"x" * 80_000 + b"\n2024-05-01 00:00:00 daemon\n", "is of no known kind"),
+    }
+
+
+@pytest.fixture(scope="module")
+def thousand(tmp_path_factory):
+    """A rotation of captures, captures of their own, a rotation of logs, and damaged files: a thousand."""
+    folder = tmp_path_factory.mktemp("thousand")
+    captures = sorted(SAMPLES.glob("*/*.pcap*"))
+    for name, pieces in (("uploads-crawl", 3), ("drop-by-drop", 700)):
+        (folder / name).mkdir()
+        for capture in (SAMPLES / name).glob("*.pcap*"):
+            subprocess.run(
+                ["editcap", "-F", "pcap", "-c", str(pieces), capture, folder / name / f"{capture.stem}.pcap"],
+                check=True,
+            )
+    lines = b"".join(log.read_bytes() for log in sorted(SAMPLES.glob("*/mainlog"))).splitlines(keepends=True)
+    for name, (octets, _) in damaged(captures[0].read_bytes(), b"".join(lines[:500])).items():
+        (folder / name).write_bytes(octets)
+    missing = 1000 - sum(path.is_file() for path in folder.rglob("*"))
+    (folder / "logs").mkdir()
+    for n in range(missing):
+        (folder / "logs" / f"mainlog.{n}").write_bytes(b"".join(lines[n::missing]))
+    return folder
+
+
 @needs("tshark")
-def test_a_damaged_file_among_many_is_reported_and_stops_nothing(cluster, incident, tmp_path):
-    expected = load(incident)
-    folder = tmp_path / "many"
-    shutil.copytree(incident, folder)
-    (folder / "damaged.pcap").write_bytes(b"\xd4\xc3\xb2\xa1 cut")
-    found = load(folder, workers=cluster)
-    errors = found.inputs.set_index("path")["error"].dropna()
-    assert errors.index.tolist() == [str(folder / "damaged.pcap")]
-    assert "ends inside its header" in errors.iloc[0]
-    assert len(found.connections) == len(expected.connections)
+def test_damaged_files_among_a_thousand_are_reported_and_stop_nothing(scheduler, workers, thousand):
+    cluster = Cluster(scheduler)
+    found = load(thousand, workers=cluster)
+    said = pd.concat(
+        [found.inputs.set_index("path")["error"].dropna(), found.skipped.set_index("file")["reason"]]
+    )
+    assert len(found.inputs) == 1000
+    for name, (_, reason) in damaged(b"", b"").items():
+        assert reason in " ".join(said[[str(thousand / name)]])
+    same(cluster, found, load(thousand))
+    cluster.close()
 
 
 @needs("tshark")
