@@ -5,13 +5,13 @@ A connection or a message that reaches over several files comes together by a sh
 
 from __future__ import annotations
 
+import os
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
-from itertools import chain, count, groupby
+from itertools import chain, groupby
 from operator import attrgetter, itemgetter
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import dask
 import dask.dataframe as dd
@@ -22,14 +22,16 @@ from dask.distributed import Client, Future
 
 from smtpkit import exim, logs, reading, tables
 from smtpkit.capture import Knowledge, Seen, in_order, look, together
-from smtpkit.files import size
+from smtpkit.files import is_url, size, walk
 from smtpkit.reading import MOST_PACKETS, Reading, Shared, Source
+from smtpkit.spool import Choice
 from smtpkit.tables import KEY
 from smtpkit.traffic import Kept, OfInterest, whole
 
 TOGETHER = 64 << 20  # bytes of small files, one after the other, that one task reads
 PARTITION = 256 << 20  # bytes of files of which the rows come together in one partition
 ANSWER = 10  # s that a scheduler has to answer in
+_SHARED = "name a folder that all machines share, or a URL such as s3://bucket/tables"
 _PAYLOAD = pd.ArrowDtype(pa.large_binary())
 
 
@@ -52,10 +54,10 @@ class _Piece(NamedTuple):
 
 
 class _Lines(NamedTuple):
-    """The lines of some logs; of each file the time of its first one, and their number."""
+    """The lines of some logs; of each file its first time and their number."""
 
     lines: pd.DataFrame
-    firsts: pd.Series
+    firsts: dict[str, int]
     rows: pd.Series
     skipped: pd.DataFrame
 
@@ -95,15 +97,39 @@ class Cluster:
         """
         return {name: _frame(pieces, _empty(name)) for name, pieces in self._pieces.items()}
 
-    def write(self, name: str, path: Path) -> None:
-        """Write one of these tables as a folder of Parquet files, one for each partition."""
+    def write(self, name: str, path: str) -> None:
+        """Write one of these tables as a folder of Parquet files, one for each partition.
+
+        Raises
+        ------
+        OSError
+            If the workers cannot write there, or it is no place that they share with this machine.
+        """
         frame = self.tables()[name]
         texts = dict.fromkeys(frame.select_dtypes("category").columns, "string")  # categories would differ
-        frame.astype(texts).to_parquet(str(path.absolute()), write_index=False)
+        try:
+            frame.astype(texts).to_parquet(path if is_url(path) else os.path.abspath(path), write_index=False)
+        except OSError as error:
+            raise OSError(None, f"a worker cannot write there ({error}); {_SHARED}", path) from error
+        if len(walk(path)) != frame.npartitions:
+            raise OSError(None, f"what the workers wrote is not here; {_SHARED}", path)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def close(self) -> None:
         """Let the workers forget all that they hold."""
         self._client.close()
+
+    def narrow(self, chosen: Mapping[str, Choice]) -> None:
+        """Of these tables, keep the rows chosen."""
+        for name, choice in chosen.items():
+            marks = self._submit(_itself, choice)  # once for all pieces
+            pieces = self._pieces.get(name, [])
+            self._pieces[name] = [self._submit(_chosen, piece, marks) for piece in pieces]
 
     def map(self, function: Callable[..., Any], *arguments: Iterable[Any]) -> list[Any]:
         """Call a function for each of several files."""
@@ -189,7 +215,8 @@ class Cluster:
         firsts, rows, skipped = zip(
             *self._client.gather([self._submit(_about, one) for one in reads]), strict=True
         )
-        ranks = dict(zip(pd.concat(firsts).sort_values(kind="stable").index, count(), strict=False))
+        first = {path: time for share in firsts for path, time in share.items()}
+        ranks = {path: rank for rank, path in enumerate(sorted(first, key=first.__getitem__))}
         named = [self._submit(_named, one, ranks) for one in lines]
         lines_of_all = _frame(named, _named(_empty("log_lines"), {}))
         parts = _shuffled(lines_of_all, "message_id", self._partitions(shares))
@@ -202,6 +229,14 @@ class Cluster:
 
 
 # --- what the workers do --------------------------------------------------------------------------------
+
+
+def _itself(choice: Choice) -> Choice:
+    return choice
+
+
+def _chosen(rows: pd.DataFrame, choice: Choice) -> pd.DataFrame:
+    return rows[choice(rows)]
 
 
 def _shares(paths: Sequence[str], most: int) -> list[tuple[str, ...]]:
@@ -294,11 +329,10 @@ def _joined(packets: pd.DataFrame, capture: Any, most: int) -> _Piece:
 def _read_logs(share: Sequence[str], timezone: str | None) -> _Lines:
     reader = exim.Reader(*share, timezone=timezone)
     lines = reader.log_lines()
-    firsts = lines.groupby(lines["file"].astype("string"))["time"].first()
-    return _Lines(lines, firsts, logs.rows(lines), reader.skipped)
+    return _Lines(lines, reader.first_times(), logs.rows(lines), reader.skipped)
 
 
-def _about(read: _Lines) -> tuple[pd.Series, pd.Series, pd.DataFrame]:
+def _about(read: _Lines) -> tuple[dict[str, int], pd.Series, pd.DataFrame]:
     return read[1:]
 
 
