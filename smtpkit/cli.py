@@ -23,7 +23,7 @@ from smtpkit import findings, redact, tables, terminal
 from smtpkit.addresses import Address, prefix_preserving
 from smtpkit.capture import CaptureError
 from smtpkit.excerpt import excerpt
-from smtpkit.files import STANDARD_INPUT, below, create, is_url, normal, remove
+from smtpkit.files import STANDARD_INPUT, below, create, is_url, make_folder, normal, remove
 from smtpkit.incident import Incident, InputError, check, save, to_tables
 from smtpkit.printable import printable
 from smtpkit.spool import Spool
@@ -40,7 +40,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        0 done, whatever was found; 1 an INPUT named here could not be used; wrong usage exits with 2.
+        0 done, whatever was found; 1 an INPUT named here could not be used; wrong usage exits with 2; 130
+        interrupted.
     """
     parser = _parser()
     asked = parser.parse_args(arguments)
@@ -53,8 +54,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as error:
-        print(f"smtpkit: {printable(error.filename)}: {error.strerror}; cannot go on", file=sys.stderr)
+        told = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+        print(f"smtpkit: {printable(told)}; cannot go on", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("smtpkit: interrupted; what was written so far is not whole", file=sys.stderr)
+        return 130
     except Exception as error:
         # A fault of our own is no reason to show a postmaster a traceback.
         sentence = f"{type(error).__name__} ({error}): a fault of smtpkit; please report it with the input"
@@ -185,9 +190,9 @@ def _diagnose(asked: argparse.Namespace) -> int:
 
 
 def _tables(asked: argparse.Namespace) -> int:
+    make_folder(asked.output)
     if asked.cluster:
         return _tables_of_cluster(asked)
-    create(below(asked.output, ".smtpkit")).close()
     with TemporaryDirectory(dir=None if is_url(asked.output) else asked.output) as folder:
         # What is redacted is redacted as a whole: what has no room is left out, and said to be.
         spool = None if asked.redact else Spool(Path(folder))
@@ -205,21 +210,14 @@ def _tables_of_cluster(asked: argparse.Namespace) -> int:
         from smtpkit.cluster import Cluster
     except ImportError:
         raise InputError("--cluster needs Dask; install smtpkit-notebooks[cluster]") from None
-    try:
-        cluster = Cluster(asked.cluster)
-    except (OSError, ValueError, TypeError) as error:
-        raise InputError(
-            f"--cluster {asked.cluster}: no scheduler answers there ({error}); start one"
-        ) from None
-    incident, inputs = _load(asked, workers=cluster)
-    large = cluster.tables()
+    with Cluster(asked.cluster) as cluster:
+        incident, inputs = _load(asked, workers=cluster)
+        large = cluster.tables()
 
-    def write(name: str, frame: Any, path: str) -> None:
-        cluster.write(name, path) if name in large else _write(None, name, frame, path)
+        def write(name: str, frame: Any, path: str) -> None:
+            cluster.write(name, path) if name in large else _write(None, name, frame, path)
 
-    status = _write_tables(asked, incident, inputs, write)
-    cluster.close()
-    return status
+        return _write_tables(asked, incident, inputs, write)
 
 
 def _write_tables(

@@ -122,7 +122,7 @@ def open_raw(path: str | os.PathLike[str]) -> io.BufferedReader:
 
 
 def create(path: str | os.PathLike[str]) -> Any:
-    """Open a file to write its bytes anew; the folders that it is in are made.
+    """Open a file to write its bytes anew.
 
     Raises
     ------
@@ -131,8 +131,20 @@ def create(path: str | os.PathLike[str]) -> Any:
     """
     system, name = file_system(path)
     with _told(path):
-        system.create_dir(os.path.dirname(name))
         return system.open_output_stream(name)
+
+
+def make_folder(path: str | os.PathLike[str]) -> None:
+    """Make a folder, and those that it is in, unless it is there.
+
+    Raises
+    ------
+    OSError
+        If that cannot be done.
+    """
+    system, name = file_system(path)
+    with _told(path):
+        system.create_dir(name)
 
 
 def remove(path: str | os.PathLike[str]) -> None:
