@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -210,7 +211,12 @@ def _tables_of_cluster(asked: argparse.Namespace) -> int:
         from smtpkit.cluster import Cluster
     except ImportError:
         raise InputError("--cluster needs Dask; install smtpkit-notebooks[cluster]") from None
-    with Cluster(asked.cluster) as cluster:
+    logging.disable()  # Dask logs tracebacks; what is wrong is told in a sentence
+    try:
+        cluster = Cluster(asked.cluster)
+    except OSError as error:
+        raise InputError(f"--cluster {asked.cluster}: {error.strerror}") from None
+    with cluster:
         incident, inputs = _load(asked, workers=cluster)
         large = cluster.tables()
 

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
+from importlib.util import find_spec
 from itertools import chain, groupby
 from operator import attrgetter, itemgetter
 from typing import Any, NamedTuple, Self
@@ -18,7 +20,8 @@ import dask.dataframe as dd
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-from dask.distributed import Client, Future
+from dask.distributed import CancelledError, Client, Future, KilledWorker
+from distributed.comm import CommClosedError
 
 from smtpkit import exim, logs, reading, tables
 from smtpkit.capture import Knowledge, Seen, in_order, look, together
@@ -31,6 +34,7 @@ from smtpkit.traffic import Kept, OfInterest, whole
 TOGETHER = 64 << 20  # bytes of small files, one after the other, that one task reads
 PARTITION = 256 << 20  # bytes of files of which the rows come together in one partition
 ANSWER = 10  # s that a scheduler has to answer in
+_ALIKE = "scheduler and workers need the smtpkit, Dask and Python that are here"
 _SHARED = "name a folder that all machines share, or a URL such as s3://bucket/tables"
 _PAYLOAD = pd.ArrowDtype(pa.large_binary())
 
@@ -73,7 +77,7 @@ class Cluster:
     Raises
     ------
     OSError
-        If no scheduler answers.
+        If no scheduler answers, or it has no workers. All methods: if the cluster fails.
 
     Notes
     -----
@@ -83,7 +87,20 @@ class Cluster:
     keeps_all = True
 
     def __init__(self, address: str) -> None:
-        self._client = Client(address, timeout=ANSWER)
+        try:
+            self._client = Client(address, timeout=ANSWER)
+        except (OSError, ValueError, TypeError, RuntimeError) as error:
+            raise OSError(None, f"no scheduler answers there ({error}); start one", address) from error
+        self._address = address
+        try:
+            self._client.wait_for_workers(1, timeout=ANSWER)
+            found = self._client.run(find_spec, "smtpkit")  # one that lacks it would try for ever
+        except TimeoutError as error:
+            self.close()
+            raise OSError(None, f"no worker is there; start some: dask worker {address}", address) from error
+        if lacking := [worker for worker, spec in found.items() if spec is None]:
+            self.close()
+            raise OSError(None, f"smtpkit-notebooks is not installed at {', '.join(lacking)}", address)
         self._pieces: dict[str, list[Future]] = {}
 
     def tables(self) -> dict[str, Any]:
@@ -107,10 +124,13 @@ class Cluster:
         """
         frame = self.tables()[name]
         texts = dict.fromkeys(frame.select_dtypes("category").columns, "string")  # categories would differ
-        try:
-            frame.astype(texts).to_parquet(path if is_url(path) else os.path.abspath(path), write_index=False)
-        except OSError as error:
-            raise OSError(None, f"a worker cannot write there ({error}); {_SHARED}", path) from error
+        with self._told():
+            try:
+                frame.astype(texts).to_parquet(
+                    path if is_url(path) else os.path.abspath(path), write_index=False
+                )
+            except (FileNotFoundError, PermissionError) as error:
+                raise OSError(None, f"a worker cannot write there ({error}); {_SHARED}", path) from error
         if len(walk(path)) != frame.npartitions:
             raise OSError(None, f"what the workers wrote is not here; {_SHARED}", path)
 
@@ -133,7 +153,27 @@ class Cluster:
 
     def map(self, function: Callable[..., Any], *arguments: Iterable[Any]) -> list[Any]:
         """Call a function for each of several files."""
-        return self._client.gather(self._client.map(function, *map(list, arguments), pure=False))
+        return self._gather(self._client.map(function, *map(list, arguments), pure=False))
+
+    def _gather(self, futures: Sequence[Any]) -> list[Any]:
+        with self._told():
+            return self._client.gather(futures)
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        """Let what a cluster fails of be an OSError that says what to do."""
+        try:
+            yield
+        except KilledWorker as error:
+            reason = "workers ended one after the other at the same work, for want of memory perhaps"
+            raise OSError(None, f"{reason}; give them more", self._address) from error
+        except (CancelledError, CommClosedError) as error:
+            raise OSError(None, "the scheduler is gone; start it again", self._address) from error
+        except ImportError as error:
+            raise OSError(None, f"{_ALIKE} ({error})", self._address) from error
+        except RuntimeError as error:
+            reason = str(error.__cause__ or error)
+            raise OSError(None, f"{_ALIKE} ({reason})", self._address) from error
 
     def _submit(self, function: Callable[..., Any], *arguments: Any, **named: Any) -> Future:
         return self._client.submit(function, *arguments, **named, pure=False)
@@ -145,7 +185,7 @@ class Cluster:
         self._pieces |= {"packets": [], "dialogue": []}
         planned = self.map(partial(_planned, most=TOGETHER), rotations)
         looked = [_Looked(shares) if apart else self._look(shares) for shares, apart in planned]
-        overlap = self._client.gather([not one.seen or self._submit(_overlap, one.seen) for one in looked])
+        overlap = self._gather([not one.seen or self._submit(_overlap, one.seen) for one in looked])
         most = MOST_PACKETS // max(sum(len(one.shares) for one in looked), 1)
         readings: list[Future] = []
         for one, apart in zip(looked, overlap, strict=True):
@@ -155,7 +195,7 @@ class Cluster:
                 readings += map(self._kept, pieces)
             else:
                 readings.append(self._rotation(one, len(readings), most, of_interest))
-        return self._client.gather(readings)
+        return self._gather(readings)
 
     def _look(self, shares: Sequence[tuple[str, ...]]) -> _Looked:
         """Look at the files of a rotation, each after the one before it."""
@@ -209,12 +249,10 @@ class Cluster:
         self._pieces["log_lines"] = []
         if not paths:
             return logs.read(paths, timezone)
-        shares = self._submit(_shares, paths, TOGETHER).result()
+        (shares,) = self._gather([self._submit(_shares, paths, TOGETHER)])
         reads = [self._submit(_read_logs, share, timezone) for share in shares]
         lines = [self._submit(attrgetter("lines"), read) for read in reads]
-        firsts, rows, skipped = zip(
-            *self._client.gather([self._submit(_about, one) for one in reads]), strict=True
-        )
+        firsts, rows, skipped = zip(*self._gather([self._submit(_about, one) for one in reads]), strict=True)
         first = {path: time for share in firsts for path, time in share.items()}
         ranks = {path: rank for rank, path in enumerate(sorted(first, key=first.__getitem__))}
         named = [self._submit(_named, one, ranks) for one in lines]
@@ -223,7 +261,7 @@ class Cluster:
         found = self._client.compute([dask.delayed(_messages)(part, of_interest) for part in parts])
         found += [self._submit(_unnamed, one, of_interest) for one in lines]
         self._pieces["log_lines"] = lines
-        log = logs.together(self._client.gather(found), tables.concat(skipped, "skipped"))
+        log = logs.together(self._gather(found), tables.concat(skipped, "skipped"))
         counts = pd.concat(rows)
         return logs.Reading(log, counts, int(counts.sum()) - len(log.log_lines))
 

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 
+import dask
 import pandas as pd
 import pytest
 from conftest import ROOT, needs
@@ -33,23 +34,31 @@ KEYS = [
 ]
 
 
+SCHEDULER = ["distributed.cli.dask_scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard"]
+
+
 def started(*words):
+    return started_by(["-m", *words])
+
+
+def started_by(words):
     """Start a program of Dask's; return it when its line tells that it serves."""
     process = subprocess.Popen(
-        [sys.executable, "-m", *words], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
+        [sys.executable, *words], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
     )
     lines = iter(process.stderr.readline, "")
     return process, next(line for line in lines if "at: " in line or "to: " in line)
 
 
-@pytest.fixture(scope="module")
-def scheduler(tmp_path_factory):
-    process, line = started(
-        "distributed.cli.dask_scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard"
-    )
+def a_scheduler():
+    process, line = started(*SCHEDULER)
     yield line.split()[-1]
     process.kill()
     process.communicate()
+
+
+scheduler = pytest.fixture(a_scheduler, scope="module")
+scheduler_alone = pytest.fixture(a_scheduler, name="scheduler_alone")
 
 
 @pytest.fixture(scope="module")
@@ -102,10 +111,10 @@ def plain(frame):
 def same(cluster, found, expected):
     large = cluster.tables()
     for name in TABLE_NAMES:
-        frame = large[name].compute() if name in large else getattr(found, name)
-        assert_frame_equal(
-            plain(frame)[list(getattr(expected, name))], plain(getattr(expected, name)), obj=name
-        )
+        frame, own = large[name].compute() if name in large else getattr(found, name), getattr(expected, name)
+        assert frame.dtypes.astype(str).to_dict() == own.dtypes.astype(str).to_dict()
+        assert list(frame) == list(own)
+        assert_frame_equal(plain(frame), plain(own), obj=name)
 
 
 @needs("tshark")
@@ -118,22 +127,53 @@ def test_the_captures_of_two_ends_stay_apart(cluster):
 
 
 @needs("tshark")
-def test_a_worker_that_ends_in_the_middle_loses_nothing(cluster, workers, incident, monkeypatch):
-    killed, kept = [], cluster._kept
+def test_the_rows_of_all_partitions_can_be_counted(cluster, incident):
+    expected = load(incident, workers=cluster).packets["file"].astype(str).value_counts().to_dict()
+    packets = cluster.tables()["packets"]
+    assert packets.npartitions > 2
+    assert packets["file"].astype(str).value_counts().compute().to_dict() == expected
+    assert packets.groupby("file", observed=True).size().compute().to_dict() == expected
+
+
+def killed(process):
+    os.kill(process.pid, signal.SIGKILL)
+    process.communicate()
+
+
+@needs("tshark")
+def test_a_worker_that_ends_with_what_it_read_loses_nothing(cluster, workers, incident, monkeypatch):
+    ended, kept = [], cluster._kept
 
     def kill_whoever_has_the_first_result(piece):
-        if not killed:
+        if not ended:
             piece.result()
             (holder,) = cluster._client.who_has(piece)[piece.key]
-            name = cluster._client.scheduler_info()["workers"][holder]["name"]
-            killed.append(workers[name])
-            os.kill(killed[0].pid, signal.SIGKILL)
-            killed[0].communicate()
+            ended.append(cluster._client.scheduler_info()["workers"][holder]["name"])
+            killed(workers[ended[0]])
         return kept(piece)
 
     monkeypatch.setattr(cluster, "_kept", kill_whoever_has_the_first_result)
     found = load(incident, workers=cluster)
-    assert killed
+    assert ended
+    same(cluster, found, load(incident))
+
+
+@needs("tshark")
+@pytest.mark.parametrize("shuffle", [0, 1], ids=["packets", "log_lines"])
+def test_a_worker_that_ends_in_a_shuffle_loses_nothing(cluster, workers, incident, shuffle, monkeypatch):
+    begun, compute = [], cluster._client.compute
+
+    def kill_one_where_a_shuffle_begins(*arguments):
+        futures = compute(*arguments)
+        if len(begun) == shuffle:
+            killed(workers["one"])
+        begun.append(futures)
+        return futures
+
+    monkeypatch.setattr(cluster._client, "compute", kill_one_where_a_shuffle_begins)
+    found = load(incident, workers=cluster)
+    monkeypatch.undo()
+    assert len(begun) > shuffle
     same(cluster, found, load(incident))
 
 
@@ -220,13 +260,66 @@ def test_tables_of_a_cluster_are_read_back(scheduler, workers, incident, tmp_pat
     assert documents[0]["findings"][0]["cause"] == "nul_byte_drop"
 
 
+def refused(address, folder, capsys):
+    """Return what is said where a cluster is of no use."""
+    with pytest.raises(SystemExit) as ended:
+        main(["tables", str(TWO_ENDS), "-o", str(folder), "--cluster", address])
+    assert ended.value.code == 2
+    said = capsys.readouterr().err
+    assert "Traceback" not in said
+    return said.partition(f"--cluster {address}: ")[2]
+
+
 @pytest.mark.parametrize("address", ["tcp://127.0.0.1:1", "nonsense://x"])
 def test_where_no_scheduler_answers_a_sentence_says_so(address, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("smtpkit.cluster.ANSWER", 1)
-    with pytest.raises(SystemExit) as ended:
-        main(["tables", str(TWO_ENDS), "-o", str(tmp_path), "--cluster", address])
-    assert ended.value.code == 2
-    assert f"--cluster {address}: no scheduler answers there" in capsys.readouterr().err
+    assert refused(address, tmp_path, capsys).startswith("no scheduler answers there")
+
+
+def test_a_worker_without_smtpkit_is_named(scheduler_alone, tmp_path, capsys):
+    without = (
+        "import sys; sys.modules['smtpkit'] = None; from distributed.cli import dask_worker as d; d.main()"
+    )
+    words = [scheduler_alone, "--no-nanny", "--no-dashboard", "--local-directory", str(tmp_path)]
+    process, _ = started_by(["-c", without, *words])
+    assert refused(scheduler_alone, tmp_path, capsys).startswith("smtpkit-notebooks is not installed at tcp:")
+    process.kill()
+    process.communicate()
+
+
+@needs("openssl")
+def test_tls_needs_the_certificates_that_the_scheduler_trusts(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("smtpkit.cluster.ANSWER", 2)
+    files = {name: [str(tmp_path / f"{name}.{kind}") for kind in ("pem", "key")] for name in ("own", "other")}
+    for pem, key in files.values():
+        words = [
+            "req",
+            "-x509",
+            "-newkey",
+            "rsa:2048",
+            "-nodes",
+            "-subj",
+            "/CN=x",
+            "-keyout",
+            key,
+            "-out",
+            pem,
+        ]
+        subprocess.run(["openssl", *words], check=True, capture_output=True)
+    pem, key = files["own"]
+    words = ["--tls-ca-file", pem, "--tls-cert", pem, "--tls-key", key, "--protocol", "tls"]
+    process, line = started(*SCHEDULER, *words)
+    said = [refused_with(pem, key, line.split()[-1], tmp_path, capsys) for pem, key in files.values()]
+    process.kill()
+    process.communicate()
+    assert said[0].startswith("no worker is there")  # who sees that is connected
+    assert said[1].startswith("no scheduler answers there (TLS certificate does not match")
+
+
+def refused_with(pem, key, *arguments):
+    tls = {"ca-file": pem, "client": {"cert": pem, "key": key}}
+    with dask.config.set({"distributed.comm.tls": tls}):
+        return refused(*arguments)
 
 
 @pytest.mark.parametrize("option", [["--redact"], ["--format", "csv"]])
