@@ -2,10 +2,9 @@
 
 import gzip
 import json
-import os
-import signal
 import subprocess
 import sys
+from contextlib import contextmanager
 
 import dask
 import pandas as pd
@@ -34,14 +33,10 @@ KEYS = [
 ]
 
 
-SCHEDULER = ["distributed.cli.dask_scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard"]
+SCHEDULER = ["-m", "distributed.cli.dask_scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard"]
 
 
 def started(*words):
-    return started_by(["-m", *words])
-
-
-def started_by(words):
     """Start a program of Dask's; return it when its line tells that it serves."""
     process = subprocess.Popen(
         [sys.executable, *words], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
@@ -50,15 +45,25 @@ def started_by(words):
     return process, next(line for line in lines if "at: " in line or "to: " in line)
 
 
-def a_scheduler():
-    process, line = started(*SCHEDULER)
-    yield line.split()[-1]
+def killed(process):
     process.kill()
     process.communicate()
 
 
-scheduler = pytest.fixture(a_scheduler, scope="module")
-scheduler_alone = pytest.fixture(a_scheduler, name="scheduler_alone")
+@contextmanager
+def serving(*words):
+    """Yield the address of a scheduler."""
+    process, line = started(*SCHEDULER, *words)
+    try:
+        yield line.split()[-1]
+    finally:
+        killed(process)
+
+
+@pytest.fixture(scope="module")
+def scheduler():
+    with serving() as address:
+        yield address
 
 
 @pytest.fixture(scope="module")
@@ -66,14 +71,21 @@ def started_workers():
     found = {}
     yield found
     for process in found.values():
-        process.kill()
-        process.communicate()
+        killed(process)
 
 
 @pytest.fixture
 def workers(scheduler, started_workers, tmp_path_factory):
     """Two workers, by name; one that a test ended is replaced."""
-    words = ["distributed.cli.dask_worker", scheduler, "--nthreads", "1", "--no-nanny", "--no-dashboard"]
+    words = [
+        "-m",
+        "distributed.cli.dask_worker",
+        scheduler,
+        "--nthreads",
+        "1",
+        "--no-nanny",
+        "--no-dashboard",
+    ]
     for name in ("one", "other"):
         if name not in started_workers or started_workers[name].poll() is not None:
             folder = str(tmp_path_factory.mktemp(name))
@@ -133,11 +145,6 @@ def test_the_rows_of_all_partitions_can_be_counted(cluster, incident):
     assert packets.npartitions > 2
     assert packets["file"].astype(str).value_counts().compute().to_dict() == expected
     assert packets.groupby("file", observed=True).size().compute().to_dict() == expected
-
-
-def killed(process):
-    os.kill(process.pid, signal.SIGKILL)
-    process.communicate()
 
 
 @needs("tshark")
@@ -276,15 +283,16 @@ def test_where_no_scheduler_answers_a_sentence_says_so(address, tmp_path, monkey
     assert refused(address, tmp_path, capsys).startswith("no scheduler answers there")
 
 
-def test_a_worker_without_smtpkit_is_named(scheduler_alone, tmp_path, capsys):
+def test_a_worker_without_smtpkit_is_named(tmp_path, capsys):
     without = (
         "import sys; sys.modules['smtpkit'] = None; from distributed.cli import dask_worker as d; d.main()"
     )
-    words = [scheduler_alone, "--no-nanny", "--no-dashboard", "--local-directory", str(tmp_path)]
-    process, _ = started_by(["-c", without, *words])
-    assert refused(scheduler_alone, tmp_path, capsys).startswith("smtpkit-notebooks is not installed at tcp:")
-    process.kill()
-    process.communicate()
+    words = ["--no-nanny", "--no-dashboard", "--local-directory", str(tmp_path)]
+    with serving() as address:
+        process, _ = started("-c", without, address, *words)
+        said = refused(address, tmp_path, capsys)
+        killed(process)
+    assert said.startswith("smtpkit-notebooks is not installed at tcp:")
 
 
 @needs("openssl")
@@ -308,17 +316,15 @@ def test_tls_needs_the_certificates_that_the_scheduler_trusts(tmp_path, monkeypa
         subprocess.run(["openssl", *words], check=True, capture_output=True)
     pem, key = files["own"]
     words = ["--tls-ca-file", pem, "--tls-cert", pem, "--tls-key", key, "--protocol", "tls"]
-    process, line = started(*SCHEDULER, *words)
-    said = [refused_with(pem, key, line.split()[-1], tmp_path, capsys) for pem, key in files.values()]
-    process.kill()
-    process.communicate()
-    assert said[0].startswith("no worker is there")  # who sees that is connected
-    assert said[1].startswith("no scheduler answers there (TLS certificate does not match")
+    with serving(*words) as address:
+        own, other = (refused_with(*pair, address, tmp_path, capsys) for pair in files.values())
+    assert own.startswith("no worker is there")  # who sees that is connected
+    assert other.startswith("no scheduler answers there (TLS certificate does not match")
 
 
 def refused_with(pem, key, *arguments):
-    tls = {"ca-file": pem, "client": {"cert": pem, "key": key}}
-    with dask.config.set({"distributed.comm.tls": tls}):
+    tls = {"ca-file": pem, "client.cert": pem, "client.key": key}
+    with dask.config.set({f"distributed.comm.tls.{name}": path for name, path in tls.items()}):
         return refused(*arguments)
 
 
