@@ -92,19 +92,23 @@ class Cluster:
         except (OSError, ValueError, TypeError, RuntimeError) as error:
             raise OSError(None, f"no scheduler answers there ({error}); start one", address) from error
         self._address = address
+        self._pieces: dict[str, list[Future]] = {}
+        if reason := self._unfit():
+            self.close()
+            raise OSError(None, reason, address)
+
+    def _unfit(self) -> str | None:
+        """Return why the workers cannot do anything; one without smtpkit would try for ever."""
         try:
             self._client.wait_for_workers(1, timeout=ANSWER)
-            found = self._client.run(find_spec, "smtpkit")  # one that lacks it would try for ever
-        except TimeoutError as error:
-            self.close()
-            raise OSError(None, f"no worker is there; start some: dask worker {address}", address) from error
-        if lacking := [worker for worker, spec in found.items() if spec is None]:
-            self.close()
-            raise OSError(None, f"smtpkit-notebooks is not installed at {', '.join(lacking)}", address)
-        self._pieces: dict[str, list[Future]] = {}
+        except TimeoutError:
+            return f"no worker is there; start some: dask worker {self._address}"
+        found = self._client.run(find_spec, "smtpkit")
+        lacking = ", ".join(worker for worker, spec in found.items() if spec is None)
+        return f"smtpkit-notebooks is not installed at {lacking}" if lacking else None
 
     def tables(self) -> dict[str, Any]:
-        """Return all rows of the large tables that were read.
+        """Return all rows of the large tables that the last `load` read.
 
         Returns
         -------
@@ -172,8 +176,9 @@ class Cluster:
         except ImportError as error:
             raise OSError(None, f"{_ALIKE} ({error})", self._address) from error
         except RuntimeError as error:
-            reason = str(error.__cause__ or error)
-            raise OSError(None, f"{_ALIKE} ({reason})", self._address) from error
+            if "deserialization" not in str(error):
+                raise
+            raise OSError(None, f"{_ALIKE} ({error.__cause__ or error})", self._address) from error
 
     def _submit(self, function: Callable[..., Any], *arguments: Any, **named: Any) -> Future:
         return self._client.submit(function, *arguments, **named, pure=False)

@@ -97,8 +97,8 @@ def load(
     Parameters
     ----------
     *inputs
-        Files, folders of these, or one folder that ``smtpkit tables`` wrote; ``-`` is standard input. What
-        a file is, is found from its content.
+        Files, folders of these, or one folder that ``smtpkit tables`` wrote, also by the URLs of any file
+        system that fsspec knows; ``-`` is standard input. What a file is, is found from its content.
     timezone
         Zone of a log without one, such as ``Europe/Berlin``; by default the one that joins best with the
         capture, else this machine's.

@@ -184,24 +184,23 @@ def test_a_worker_that_ends_in_a_shuffle_loses_nothing(cluster, workers, inciden
     same(cluster, found, load(incident))
 
 
-def damaged(capture, log):
-    """Return files that are damaged, by name: their bytes, and what is said of them."""
-    cut = gzip.compress(log)[:-40]
-    flipped = bytearray(gzip.compress(log))
-    flipped[-900] ^= 0xFF
-    return {
-        "empty.pcap": (b"", "is empty"),
-        "header.pcap": (capture[:9], "ends inside its header"),
-        "nonsense.pcap": (capture[:24] + bytes(range(256)) * 9, "holds no packets"),
-        "uploads-crawl/capture_99999_1.pcap": (b"\xd4\xc3\xb2\xa1", "ends inside its header"),
-        "uploads-crawl/capture_99998_1.pcap": (capture[:-9], "file ends in the middle of a packet"),
-        "middle.pcap": (capture[:-19], "file ends in the middle of a packet"),
-        "broken.pcap.gz": (gzip.compress(capture)[:-400], "the gzip file ends too early"),
-        "cutlog.gz": (cut, "the gzip file ends too early"),
-        "flippedlog.gz": (bytes(flipped), "the gzip file is damaged"),
-        "nonsenselog": (b"2024-05-01 of Exim nothing\n" * 99, "is of no known kind"),
-        "latelog": (b"x" * 80_000 + b"\n2024-05-01 00:00:00 daemon\n", "is of no known kind"),
-    }
+def flipped(octets):
+    return octets[:-900] + bytes([octets[-900] ^ 0xFF]) + octets[-899:]
+
+
+# How files are damaged, of a capture and of a log, and what is said of them.
+DAMAGED = {
+    "empty.pcap": (lambda capture, log: b"", "is empty"),
+    "header.pcap": (lambda capture, log: capture[:9], "ends inside its header"),
+    "nonsense.pcap": (lambda capture, log: capture[:24] + bytes(range(256)) * 9, "holds no packets"),
+    "uploads-crawl/capture_99999_1.pcap": (lambda capture, log: capture[:4], "ends inside its header"),
+    "uploads-crawl/capture_99998_1.pcap": (lambda capture, log: capture[:-9], "in the middle of a packet"),
+    "middle.pcap": (lambda capture, log: capture[:-19], "in the middle of a packet"),
+    "broken.pcap.gz": (lambda capture, log: gzip.compress(capture)[:-400], "the gzip file ends too early"),
+    "cutlog.gz": (lambda capture, log: gzip.compress(log)[:-40], "the gzip file ends too early"),
+    "flippedlog.gz": (lambda capture, log: flipped(gzip.compress(log)), "the gzip file is damaged"),
+    "nonsenselog": (lambda capture, log: b"2024-05-01 of Exim nothing\n" * 99, "is of no known kind"),
+}
 
 
 @pytest.fixture(scope="module")
@@ -209,7 +208,7 @@ def thousand(tmp_path_factory):
     """A rotation of captures, captures of their own, a rotation of logs, and damaged files: a thousand."""
     folder = tmp_path_factory.mktemp("thousand")
     captures = sorted(SAMPLES.glob("*/*.pcap*"))
-    for name, pieces in (("uploads-crawl", 3), ("drop-by-drop", 700)):
+    for name, pieces in (("uploads-crawl", 6), ("drop-by-drop", 700)):
         (folder / name).mkdir()
         for capture in (SAMPLES / name).glob("*.pcap*"):
             subprocess.run(
@@ -217,8 +216,8 @@ def thousand(tmp_path_factory):
                 check=True,
             )
     lines = b"".join(log.read_bytes() for log in sorted(SAMPLES.glob("*/mainlog"))).splitlines(keepends=True)
-    for name, (octets, _) in damaged(captures[0].read_bytes(), b"".join(lines[:300])).items():
-        (folder / name).write_bytes(octets)
+    for name, (damage, _) in DAMAGED.items():
+        (folder / name).write_bytes(damage(captures[0].read_bytes(), b"".join(lines[:300])))
     missing = 1000 - sum(path.is_file() for path in folder.rglob("*"))
     (folder / "logs").mkdir()
     for n in range(missing):
@@ -235,7 +234,7 @@ def test_damaged_files_among_a_thousand_are_reported_and_stop_nothing(scheduler,
         [found.inputs.set_index("path")["error"].dropna(), found.skipped.set_index("file")["reason"]]
     )
     assert len(found.inputs) == 1000
-    for name, (_, reason) in damaged(b"", b"").items():
+    for name, (_, reason) in DAMAGED.items():
         assert reason in " ".join(said[[str(thousand / name)]])
 
 
