@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 import gc
 import json
+import logging
 import os
-import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -25,7 +25,7 @@ from smtpkit import findings, redact, tables, terminal
 from smtpkit.addresses import Address, prefix_preserving
 from smtpkit.capture import CaptureError
 from smtpkit.excerpt import excerpt
-from smtpkit.files import STANDARD_INPUT, normal
+from smtpkit.files import STANDARD_INPUT, below, create, is_url, make_folder, normal, remove
 from smtpkit.incident import Incident, InputError, check, save, to_tables
 from smtpkit.printable import printable
 from smtpkit.spool import Spool
@@ -43,7 +43,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        0 done, whatever was found; 1 an INPUT named here could not be used; wrong usage exits with 2.
+        0 done, whatever was found; 1 an INPUT named here could not be used; wrong usage exits with 2; 130
+        interrupted.
     """
     parser = _parser()
     asked = parser.parse_args(arguments)
@@ -57,8 +58,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as error:
-        print(f"smtpkit: {printable(error.filename)}: {error.strerror}; cannot go on", file=sys.stderr)
+        told = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+        print(f"smtpkit: {printable(told)}; cannot go on", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("smtpkit: interrupted; what was written so far is not whole", file=sys.stderr)
+        return 130
     except Exception as error:
         # A fault of our own is no reason to show a postmaster a traceback.
         sentence = f"{type(error).__name__} ({error}): a fault of smtpkit; please report it with the input"
@@ -104,7 +109,7 @@ def _add_options(command: argparse.ArgumentParser, run: Any) -> None:
         command.add_argument("--json", action="store_true", help="print JSON")
     if run is _tables:
         command.add_argument(
-            "-o", "--output", type=Path, metavar="DIR", required=True, help="folder for the tables"
+            "-o", "--output", metavar="DIR", required=True, help="folder for the tables, or a URL of one"
         )
         command.add_argument("--format", choices=("parquet", "csv"), default="parquet")
         command.add_argument("--cluster", metavar="ADDRESS", help="Dask scheduler, such as tcp://host:8786")
@@ -189,10 +194,10 @@ def _diagnose(asked: argparse.Namespace) -> int:
 
 
 def _tables(asked: argparse.Namespace) -> int:
-    asked.output.mkdir(parents=True, exist_ok=True)
+    make_folder(asked.output)
     if asked.cluster:
         return _tables_of_cluster(asked)
-    with TemporaryDirectory(dir=asked.output) as folder:
+    with TemporaryDirectory(dir=None if is_url(asked.output) else asked.output) as folder:
         # What is redacted is redacted as a whole: what has no room is left out, and said to be.
         spool = None if asked.redact else Spool(Path(folder))
         incident, inputs = _load(asked, mapped=True, workers=Here(spool))
@@ -200,71 +205,74 @@ def _tables(asked: argparse.Namespace) -> int:
 
 
 def _tables_of_cluster(asked: argparse.Namespace) -> int:
-    if asked.redact or asked.format == "csv" or any(_filters(asked)[name] for name in FILTERS[1:]):
-        raise InputError("--cluster writes all rows as Parquet; leave --redact, --format and the filters out")
+    if asked.redact or asked.format == "csv":
+        raise InputError(
+            "--cluster writes Parquet, a partition at a time, and --redact must see all names at once; "
+            "leave --redact and --format csv out"
+        )
     try:
         from smtpkit.cluster import Cluster
     except ImportError:
         raise InputError("--cluster needs Dask; install smtpkit-notebooks[cluster]") from None
+    logging.disable()  # Dask logs tracebacks; what is wrong is told in a sentence
     try:
         cluster = Cluster(asked.cluster)
-    except (OSError, ValueError, TypeError) as error:
-        raise InputError(
-            f"--cluster {asked.cluster}: no scheduler answers there ({error}); start one"
-        ) from None
-    incident, inputs = _load(asked, workers=cluster)
-    large = cluster.tables()
+    except OSError as error:
+        raise InputError(f"--cluster {asked.cluster}: {error.strerror}") from None
+    with cluster:
+        incident, inputs = _load(asked, workers=cluster)
+        large = cluster.tables()
 
-    def write(name: str, frame: Any, path: Path) -> None:
-        cluster.write(name, path) if name in large else _write(None, name, frame, path)
+        def write(name: str, frame: Any, path: str) -> None:
+            cluster.write(name, path) if name in large else _write(None, name, frame, path)
 
-    status = _write_tables(asked, incident, inputs, write)
-    cluster.close()
-    return status
+        return _write_tables(asked, incident, inputs, write)
 
 
 def _write_tables(
     asked: argparse.Namespace,
     incident: Incident,
     inputs: list[dict[str, Any]],
-    write: Callable[[str, Any, Path], None],
+    write: Callable[[str, Any, str], None],
 ) -> int:
     """Write all tables by `write`, which is given name, rows and file of each, and the findings' packets."""
     found = smtpkit.diagnose(incident)
     for name, frame in _frames(incident, found):
-        write(name, frame, _free(asked.output / f"{name}.{asked.format}"))
+        path = below(asked.output, f"{name}.{asked.format}")
+        remove(path)  # a cluster writes a folder of this name
+        write(name, frame, path)
     if not asked.redact:
         _excerpts(incident, found, asked.output)
     print(f"Tables: {printable(asked.output)}")
     return _status(inputs, asked.inputs)
 
 
-def _free(path: Path) -> Path:
-    """Remove the folder that a cluster wrote under this name; a file is written over."""
-    if path.is_dir():
-        shutil.rmtree(path)
-    return path
-
-
-def _write(spool: Spool | None, name: str, frame: Any, path: Path) -> None:
+def _write(spool: Spool | None, name: str, frame: Any, path: str) -> None:
     """Write a table: what the incident holds of it, and what it has no room for."""
-    more = spool.pieces(name) if spool else iter(())
-    if path.suffix == ".csv":
-        for number, rows in enumerate(chain([frame], more)):
-            _harmless(rows).to_csv(path, index=False, mode="a" if number else "w", header=not number)
-        return
+    with create(path) as file:
+        (_write_csv if path.endswith(".csv") else _write_parquet)(
+            frame, spool.pieces(name) if spool else iter(()), file
+        )
+
+
+def _write_csv(frame: Any, more: Iterator[Any], file: Any) -> None:
+    for number, rows in enumerate(chain([frame], more)):
+        _harmless(rows).to_csv(file, index=False, mode="wb", header=not number)
+
+
+def _write_parquet(frame: Any, more: Iterator[Any], file: Any) -> None:
     first = next(more, None)
     if first is None:
-        frame.to_parquet(path)
+        frame.to_parquet(file)
         return
     texts = dict.fromkeys(frame.select_dtypes("category"), "string")  # those of two pieces would differ
     schema = pa.Schema.from_pandas(frame.astype(texts), preserve_index=False)
-    with pq.ParquetWriter(path, schema) as file:
+    with pq.ParquetWriter(file, schema) as writer:
         for rows in chain([frame, first], more):
-            file.write_table(pa.Table.from_pandas(rows.astype(texts), schema=schema, preserve_index=False))
+            writer.write_table(pa.Table.from_pandas(rows.astype(texts), schema=schema, preserve_index=False))
 
 
-def _excerpts(incident: Incident, found: Any, folder: Path) -> None:
+def _excerpts(incident: Incident, found: Any, folder: str) -> None:
     """Write the packets of each finding; where a folder of tables is read, its captures may be gone."""
     for number, finding in enumerate(found.to_dict("records"), 1):
         try:
@@ -273,7 +281,8 @@ def _excerpts(incident: Incident, found: Any, folder: Path) -> None:
             print(f"smtpkit: finding-{number}.pcapng is not written: {printable(error)}", file=sys.stderr)
             continue
         if packets:
-            (folder / f"finding-{number}.pcapng").write_bytes(packets)
+            with create(below(folder, f"finding-{number}.pcapng")) as file:
+                file.write(packets)
 
 
 def _compare(asked: argparse.Namespace) -> int:

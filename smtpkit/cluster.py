@@ -5,39 +5,67 @@ A connection or a message that reaches over several files comes together by a sh
 
 from __future__ import annotations
 
+import os
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
-from operator import itemgetter
-from pathlib import Path
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
+from importlib.util import find_spec
+from itertools import chain, groupby
+from operator import attrgetter, itemgetter
+from typing import Any, NamedTuple, Self
 
 import dask
 import dask.dataframe as dd
+import numpy as np
 import pandas as pd
 import pyarrow as pa
-from dask.distributed import Client, Future
+from dask.distributed import CancelledError, Client, Future, KilledWorker
+from distributed.comm import CommClosedError
 
 from smtpkit import exim, logs, reading, tables
-from smtpkit.capture import Knowledge, Seen, in_order, look
-from smtpkit.files import size
+from smtpkit.capture import Knowledge, Seen, in_order, look, together
+from smtpkit.files import is_url, size, walk
 from smtpkit.reading import MOST, Reading, Shared, Source
+from smtpkit.spool import Choice
 from smtpkit.tables import KEY
-from smtpkit.traffic import Kept, OfInterest, Room, Traffic, whole
+from smtpkit.traffic import Kept, OfInterest, Room, whole
 
+TOGETHER = 64 << 20  # bytes of small files, one after the other, that one task reads
 PARTITION = 256 << 20  # bytes of files of which the rows come together in one partition
 ANSWER = 10  # s that a scheduler has to answer in
+_ALIKE = "scheduler and workers need the smtpkit, Dask and Python that are here"
+_SHARED = "name a folder that all machines share, or a URL such as s3://bucket/tables"
 _ALL = Room(sys.maxsize, sys.maxsize)
 _PAYLOAD = pd.ArrowDtype(pa.large_binary())
 
 
 class _Looked(NamedTuple):
-    """Files of a rotation: what a first look told, what each needs to be read, what is known at last."""
+    """Shares of a rotation: what a first look told, what each needs to be read, what is known at last."""
 
-    paths: Sequence[str]
-    seen: list[Future]
-    before: list[Future]
-    knowledge: Future
+    shares: Sequence[tuple[str, ...]]
+    seen: Sequence[Future] = ()
+    before: Sequence[Future] = ()
+    knowledge: Future | None = None
+
+
+class _Piece(NamedTuple):
+    """What one task read: all rows of the large tables, and what goes to the incident."""
+
+    packets: pd.DataFrame
+    dialogue: pd.DataFrame
+    shared: list[Shared]
+    kept: Reading
+
+
+class _Lines(NamedTuple):
+    """The lines of some logs; of each file its first time and their number."""
+
+    lines: pd.DataFrame
+    firsts: dict[str, int]
+    rows: pd.Series
+    skipped: pd.DataFrame
 
 
 class Cluster:
@@ -51,7 +79,7 @@ class Cluster:
     Raises
     ------
     OSError
-        If no scheduler answers.
+        If no scheduler answers, or it has no workers. All methods: if the cluster fails.
 
     Notes
     -----
@@ -61,11 +89,28 @@ class Cluster:
     keeps_all = True
 
     def __init__(self, address: str) -> None:
-        self._client = Client(address, timeout=ANSWER)
+        try:
+            self._client = Client(address, timeout=ANSWER)
+        except (OSError, ValueError, TypeError, RuntimeError) as error:
+            raise OSError(None, f"no scheduler answers there ({error}); start one", address) from error
+        self._address = address
         self._pieces: dict[str, list[Future]] = {}
+        if reason := self._unfit():
+            self.close()
+            raise OSError(None, reason, address)
+
+    def _unfit(self) -> str | None:
+        """Return why the workers cannot do anything; one without smtpkit would try for ever."""
+        try:
+            self._client.wait_for_workers(1, timeout=ANSWER)
+        except TimeoutError:
+            return f"no worker is there; start some: dask worker {self._address}"
+        found = self._client.run(find_spec, "smtpkit")
+        lacking = ", ".join(worker for worker, spec in found.items() if spec is None)
+        return f"smtpkit-notebooks is not installed at {lacking}" if lacking else None
 
     def tables(self) -> dict[str, Any]:
-        """Return all rows of the large tables that were read.
+        """Return all rows of the large tables that the last `load` read.
 
         Returns
         -------
@@ -75,19 +120,67 @@ class Cluster:
         """
         return {name: _frame(pieces, _empty(name)) for name, pieces in self._pieces.items()}
 
-    def write(self, name: str, path: Path) -> None:
-        """Write one of these tables as a folder of Parquet files, one for each partition."""
+    def write(self, name: str, path: str) -> None:
+        """Write one of these tables as a folder of Parquet files, one for each partition.
+
+        Raises
+        ------
+        OSError
+            If the workers cannot write there, or it is no place that they share with this machine.
+        """
         frame = self.tables()[name]
         texts = dict.fromkeys(frame.select_dtypes("category").columns, "string")  # categories would differ
-        frame.astype(texts).to_parquet(str(path.absolute()), write_index=False)
+        with self._told():
+            try:
+                frame.astype(texts).to_parquet(
+                    path if is_url(path) else os.path.abspath(path), write_index=False
+                )
+            except (FileNotFoundError, PermissionError) as error:
+                raise OSError(None, f"a worker cannot write there ({error}); {_SHARED}", path) from error
+        if len(walk(path)) != frame.npartitions:
+            raise OSError(None, f"what the workers wrote is not here; {_SHARED}", path)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def close(self) -> None:
         """Let the workers forget all that they hold."""
         self._client.close()
 
+    def narrow(self, chosen: Mapping[str, Choice]) -> None:
+        """Of these tables, keep the rows chosen."""
+        for name, choice in chosen.items():
+            marks = self._submit(_itself, choice)  # once for all pieces
+            pieces = self._pieces.get(name, [])
+            self._pieces[name] = [self._submit(_chosen, piece, marks) for piece in pieces]
+
     def map(self, function: Callable[..., Any], *arguments: Iterable[Any]) -> list[Any]:
         """Call a function for each of several files."""
-        return self._client.gather(self._client.map(function, *map(list, arguments), pure=False))
+        return self._gather(self._client.map(function, *map(list, arguments), pure=False))
+
+    def _gather(self, futures: Sequence[Any]) -> list[Any]:
+        with self._told():
+            return self._client.gather(futures)
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        """Let what a cluster fails of be an OSError that says what to do."""
+        try:
+            yield
+        except KilledWorker as error:
+            reason = "workers ended one after the other at the same work, for want of memory perhaps"
+            raise OSError(None, f"{reason}; give them more", self._address) from error
+        except (CancelledError, CommClosedError) as error:
+            raise OSError(None, "the scheduler is gone; start it again", self._address) from error
+        except ImportError as error:
+            raise OSError(None, f"{_ALIKE} ({error})", self._address) from error
+        except RuntimeError as error:
+            if "deserialization" not in str(error):
+                raise
+            raise OSError(None, f"{_ALIKE} ({error.__cause__ or error})", self._address) from error
 
     def _submit(self, function: Callable[..., Any], *arguments: Any, **named: Any) -> Future:
         return self._client.submit(function, *arguments, **named, pure=False)
@@ -95,65 +188,59 @@ class Cluster:
     # --- captures ---------------------------------------------------------------------------------------
 
     def captures(self, rotations: Sequence[Sequence[str]], of_interest: OfInterest | None) -> list[Reading]:
-        """Read captures, a file at a time, as `reading.read` does."""
+        """Read captures, a file or several small ones at a time, as `reading.read` does."""
         self._pieces |= {"packets": [], "dialogue": []}
-        looked = [self._look(paths) for paths in self.map(in_order, rotations)]
-        overlap = self._client.gather([self._submit(reading.overlap, one.seen) for one in looked])
+        planned = self.map(partial(_planned, most=TOGETHER), rotations)
+        looked = [_Looked(shares) if apart else self._look(shares) for shares, apart in planned]
+        overlap = self._gather([not one.seen or self._submit(_overlap, one.seen) for one in looked])
+        most = MOST.packets // max(sum(len(one.shares) for one in looked), 1)
         readings: list[Future] = []
         for one, apart in zip(looked, overlap, strict=True):
-            if apart or len(one.paths) == 1:
-                alone = reading.apart(one.paths, len(readings))
-                readings += [self._alone(source, of_interest) for source in alone]
+            if apart:
+                alone = reading.apart([*chain.from_iterable(one.shares)], len(readings))
+                pieces = [self._submit(_read, source, most, of_interest) for source in alone]
+                readings += map(self._kept, pieces)
             else:
-                readings.append(self._rotation(one, len(readings), of_interest))
-        return self._client.gather(readings)
+                readings.append(self._rotation(one, len(readings), most, of_interest))
+        return self._gather(readings)
 
-    def _look(self, paths: Sequence[str]) -> _Looked:
+    def _look(self, shares: Sequence[tuple[str, ...]]) -> _Looked:
         """Look at the files of a rotation, each after the one before it."""
         seen, before, knowledge = [], [], self._submit(Knowledge)
-        for path in paths if len(paths) > 1 else ():
-            looked = self._submit(look, path, knowledge)
+        for share in shares:
+            looked = self._submit(_look, share, knowledge)
             seen.append(self._submit(itemgetter(0), looked))
             before.append(self._submit(_needed, knowledge, seen[-1]))
             knowledge = self._submit(itemgetter(1), looked)
-        return _Looked(paths, seen, before, knowledge)
+        return _Looked(shares, seen, before, knowledge)
 
-    def _read(self, source: Source | Future, of_interest: OfInterest | None) -> Future:
-        return self._submit(reading.read_source, source, most=_ALL, of_interest=of_interest)
-
-    def _alone(self, source: Source, of_interest: OfInterest | None) -> Future:
-        read = self._read(source, of_interest)
-        return self._submit(_without_shared, read, self._kept(self._submit(_traffic, read), MOST.packets))
-
-    def _rotation(self, looked: _Looked, number: int, of_interest: OfInterest | None) -> Future:
-        paths, seen, before, knowledge = looked
-        capture = self._submit(reading.of_capture, seen, knowledge, number)
-        sources = [
-            self._submit(_source, path, number, *known, capture)
-            for path, *known in zip(paths, seen, before, strict=True)
+    def _rotation(self, looked: _Looked, number: int, most: int, of_interest: OfInterest | None) -> Future:
+        shares, seen, before, knowledge = looked
+        capture = self._submit(_of_capture, seen, knowledge, number)
+        pieces = [
+            self._submit(_read_share, share, number, *known, capture, most, of_interest)
+            for share, *known in zip(shares, seen, before, strict=True)
         ]
-        reads = [self._read(source, of_interest) for source in sources]
-        most = MOST.packets // len(paths)
-        kept = [self._kept(self._submit(_traffic, read), most) for read in reads]
-        small = [self._submit(_without_shared, read, one) for read, one in zip(reads, kept, strict=True)]
-        together = self._reaching_over(reads, capture, self._partitions(paths))
-        return self._submit(_together, small, [self._kept(one, most) for one in together], capture)
+        joined = self._reaching_over(pieces, capture, most, self._partitions(shares))
+        return self._submit(_together, [*map(self._kept, pieces)], [*map(self._kept, joined)], capture)
 
-    def _partitions(self, paths: Sequence[str]) -> int:
-        """Return how many partitions come out of a shuffle of what is in these files."""
-        return min(len(paths), sum(self.map(size, paths)) // PARTITION + 1)
-
-    def _kept(self, traffic: Future, most: int) -> Future:
-        """Leave the large tables with the workers; return what an incident keeps, and what it does not."""
+    def _kept(self, piece: Future) -> Future:
+        """Leave the large tables with the workers; return what an incident keeps."""
         for name in ("packets", "dialogue"):
-            self._pieces[name].append(self._submit(_table, traffic, name))
-        return self._submit(_keep, traffic, most)
+            self._pieces[name].append(self._submit(attrgetter(name), piece))
+        return self._submit(attrgetter("kept"), piece)
 
-    def _reaching_over(self, reads: Sequence[Future], capture: Future, partitions: int) -> list[Future]:
-        """Bring the packets of each connection together that reaches over several files."""
-        shared = [self._submit(_shared, read, rank) for rank, read in enumerate(reads)]
+    def _partitions(self, shares: Sequence[Sequence[str]]) -> int:
+        """Return how many partitions come out of a shuffle of what is in these files."""
+        return min(len(shares), sum(self.map(_bytes, shares)) // PARTITION + 1)
+
+    def _reaching_over(
+        self, pieces: Sequence[Future], capture: Future, most: int, partitions: int
+    ) -> list[Future]:
+        """Bring the packets of each connection together that reaches over several shares."""
+        shared = [self._submit(_shared, piece, rank) for rank, piece in enumerate(pieces)]
         parts = _shuffled(_frame(shared, _shared_packets([], 0)), KEY, partitions)
-        return self._client.compute([dask.delayed(_joined)(part, capture) for part in parts])
+        return self._client.compute([dask.delayed(_joined)(part, capture, most) for part in parts])
 
     # --- logs -------------------------------------------------------------------------------------------
 
@@ -165,96 +252,143 @@ class Cluster:
         *,
         final: bool = True,
     ) -> logs.Reading:
-        """Read logs, a file at a time, as `logs.read` does."""
+        """Read logs, a file or several small ones at a time, as `logs.read` does."""
+        self._pieces["log_lines"] = []
         if not paths:
             return logs.read(paths, timezone)
-        reads = [self._submit(_read_log, path, timezone) for path in paths]
-        lines = [self._submit(itemgetter(0), read) for read in reads]
-        firsts = self._client.gather([self._submit(_first_time, one) for one in lines])
-        ranks = {n: rank for rank, n in enumerate(sorted(range(len(paths)), key=firsts.__getitem__))}
-        named = [self._submit(_named, one, ranks[n]) for n, one in enumerate(lines)]
-        lines_of_all = _frame(named, _empty("log_lines").assign(rank=0))
-        parts = _shuffled(lines_of_all, "message_id", self._partitions(paths))
+        (shares,) = self._gather([self._submit(_shares, paths, TOGETHER)])
+        reads = [self._submit(_read_logs, share, timezone) for share in shares]
+        lines = [self._submit(attrgetter("lines"), read) for read in reads]
+        firsts, rows, skipped = zip(*self._gather([self._submit(_about, one) for one in reads]), strict=True)
+        first = {path: time for share in firsts for path, time in share.items()}
+        ranks = {path: rank for rank, path in enumerate(sorted(first, key=first.__getitem__))}
+        named = [self._submit(_named, one, ranks) for one in lines]
+        lines_of_all = _frame(named, _named(_empty("log_lines"), {}))
+        parts = _shuffled(lines_of_all, "message_id", self._partitions(shares))
         found = self._client.compute([dask.delayed(_messages)(part, of_interest) for part in parts])
         found += [self._submit(_unnamed, one, of_interest) for one in lines]
         self._pieces["log_lines"] = lines
-        skipped = self._client.gather([self._submit(itemgetter(1), read) for read in reads])
-        rows = pd.concat(self._client.gather([self._submit(logs.rows, one) for one in lines]))
-        log = logs.together(self._client.gather(found), tables.concat(skipped, "skipped"))
-        return logs.Reading(log, rows, Counter(lines=int(rows.sum()) - len(log.log_lines)))
+        log = logs.together(self._gather(found), tables.concat(skipped, "skipped"))
+        counts = pd.concat(rows)
+        return logs.Reading(log, counts, Counter(lines=int(counts.sum()) - len(log.log_lines)))
 
 
 # --- what the workers do --------------------------------------------------------------------------------
 
 
-def _traffic(read: Reading) -> Traffic:
-    return read.traffic
+def _itself(choice: Choice) -> Choice:
+    return choice
 
 
-def _table(traffic: Traffic, name: str) -> pd.DataFrame:
-    return getattr(traffic, name)
+def _chosen(rows: pd.DataFrame, choice: Choice) -> pd.DataFrame:
+    return rows[choice(rows)]
 
 
-def _keep(traffic: Traffic, most: int) -> tuple[Traffic, Counter[str]]:
+def _shares(paths: Sequence[str], most: int) -> list[tuple[str, ...]]:
+    """Put files together that are small: about so many bytes."""
+    number = np.cumsum([size(path) for path in paths]) // most
+    numbered = groupby(zip(number, paths, strict=True), itemgetter(0))
+    return [tuple(path for _, path in share) for _, share in numbered]
+
+
+def _bytes(paths: Sequence[str]) -> int:
+    return sum(map(size, paths))
+
+
+def _planned(rotation: Sequence[str], most: int) -> tuple[list[tuple[str, ...]], bool]:
+    """Return the shares of a rotation, and whether its first files tell already that it is none."""
+    paths = in_order(rotation)
+    apart = len(paths) == 1 or reading.overlap([look(path)[0] for path in paths[:2]])
+    return _shares(paths, most), apart
+
+
+def _look(share: Sequence[str], knowledge: Knowledge) -> tuple[list[Seen], Knowledge]:
+    found = list[Seen]()
+    for path in share:
+        seen, knowledge = look(path, knowledge)
+        found.append(seen)
+    return found, knowledge
+
+
+def _overlap(shares: Sequence[Sequence[Seen]]) -> bool:
+    return reading.overlap([*chain.from_iterable(shares)])
+
+
+def _of_capture(shares: Sequence[Sequence[Seen]], knowledge: Knowledge, number: int) -> Any:
+    return reading.of_capture([*map(together, shares)], knowledge, number)
+
+
+def _needed(knowledge: Knowledge, seen: Sequence[Seen]) -> Knowledge:
+    return knowledge.only(together(seen).streams)
+
+
+def _read_share(
+    share: tuple[str, ...],
+    number: int,
+    seen: Sequence[Seen],
+    before: Knowledge,
+    capture: Any,
+    most: int,
+    of_interest: OfInterest | None,
+) -> _Piece:
+    return _read(Source(share, number, together(seen), before, *capture), most, of_interest)
+
+
+def _read(source: Source, most: int, of_interest: OfInterest | None) -> _Piece:
+    return _piece(reading.read_source(source, most=_ALL, of_interest=of_interest), most)
+
+
+def _piece(read: Reading, most: int) -> _Piece:
     kept = Kept(_ALL._replace(packets=most))
-    kept.add(traffic)
-    return kept.pieces[0], kept.left_out
+    kept.add(read.traffic)
+    small = read._replace(traffic=kept.pieces[0], left_out=kept.left_out, shared=[])
+    return _Piece(read.traffic.packets, read.traffic.dialogue, read.shared, small)
 
 
-def _without_shared(read: Reading, kept: tuple[Traffic, Counter[str]]) -> Reading:
-    return read._replace(traffic=kept[0], left_out=kept[1], shared=[])
-
-
-def _needed(knowledge: Knowledge, seen: Seen) -> Knowledge:
-    return knowledge.only(seen.streams)
-
-
-def _source(path: str, number: int, seen: Seen, before: Knowledge, capture: Any) -> Source:
-    return Source((path,), number, seen, before, *capture)
-
-
-def _together(
-    reads: list[Reading], reaching_over: list[tuple[Traffic, Counter[str]]], capture: Any
-) -> Reading:
-    captures, skipped, _ = capture
+def _together(reads: list[Reading], reaching_over: list[Reading], capture: Any) -> Reading:
     paths = [path for read in reads for path in read.paths]
-    found = reading.capture(reads, whole([traffic for traffic, _ in reaching_over], paths), captures, skipped)
-    return found._replace(left_out=sum((left_out for _, left_out in reaching_over), found.left_out))
+    traffic = whole([read.traffic for read in reaching_over], paths)
+    found = reading.capture(reads, traffic, *capture[:2])
+    return found._replace(left_out=sum((read.left_out for read in reaching_over), found.left_out))
 
 
-def _shared(read: Reading, rank: int) -> pd.DataFrame:
-    return _shared_packets(read.shared, rank)
+def _shared(piece: _Piece, rank: int) -> pd.DataFrame:
+    return _shared_packets(piece.shared, rank)
 
 
 def _shared_packets(shared: list[Shared], rank: int) -> pd.DataFrame:
-    """Return packets with their payload, and the place of their file in the order of reading."""
-    payload = [octets for one in shared for octets in one.payload]
+    """Return packets with their payload, and the place of their share in the order of reading."""
+    octets = [own for one in shared for own in one.payload]
     packets = tables.concat([one.packets for one in shared], "packets")
-    return packets.assign(payload=pd.Series(payload, packets.index, dtype=_PAYLOAD), rank=rank)
+    payload = pd.Series(octets, packets.index, dtype=_PAYLOAD)
+    return packets.assign(payload=payload, rank=rank, place=np.arange(len(packets)))
 
 
-def _joined(packets: pd.DataFrame, capture: Any) -> Traffic:
-    packets = packets.sort_values(["rank", "frame"], ignore_index=True)
+def _joined(packets: pd.DataFrame, capture: Any, most: int) -> _Piece:
+    packets = packets.sort_values(["rank", "place"], ignore_index=True)
     shared = Shared(tables.conform(packets, "packets"), packets["payload"].tolist())
-    return reading.joined([shared], capture[0])
+    captures, skipped, _ = capture
+    return _piece(Reading((), reading.joined([shared], captures), [], captures, skipped, Counter()), most)
 
 
-def _read_log(path: str, timezone: str | None) -> tuple[pd.DataFrame, pd.DataFrame]:
-    reader = exim.Reader(path, timezone=timezone)
-    return reader.log_lines(), reader.skipped
+def _read_logs(share: Sequence[str], timezone: str | None) -> _Lines:
+    reader = exim.Reader(*share, timezone=timezone)
+    lines = reader.log_lines()
+    return _Lines(lines, reader.first_times(), logs.rows(lines), reader.skipped)
 
 
-def _first_time(lines: pd.DataFrame) -> pd.Timestamp:
-    times = lines["time"].dropna()
-    return times.iloc[0] if len(times) else pd.Timestamp.max.tz_localize("UTC")
+def _about(read: _Lines) -> tuple[dict[str, int], pd.Series, pd.DataFrame]:
+    return read[1:]
 
 
-def _named(lines: pd.DataFrame, rank: int) -> pd.DataFrame:
-    return lines[lines["message_id"].notna()].assign(rank=rank)
+def _named(lines: pd.DataFrame, ranks: dict[str, int]) -> pd.DataFrame:
+    """Return the lines of messages, with what tells their order among those of all files."""
+    rank = lines["file"].astype(object).map(ranks).astype("int64")
+    return lines.assign(moment=exim.moments(lines), rank=rank)[lines["message_id"].notna()]
 
 
 def _messages(lines: pd.DataFrame, of_interest: logs.OfInterest | None) -> exim.Log:
-    lines = lines.sort_values(["rank", "line"], ignore_index=True)
+    lines = lines.sort_values(["moment", "rank", "line"], ignore_index=True)
     return logs.analyse(tables.conform(lines, "log_lines"), of_interest)
 
 
@@ -267,7 +401,7 @@ def _unnamed(lines: pd.DataFrame, of_interest: logs.OfInterest | None) -> exim.L
 
 def _frame(pieces: Sequence[Future], empty: pd.DataFrame) -> Any:
     with dask.config.set({"dataframe.convert-string": False}):
-        return dd.from_delayed(pieces, meta=empty, verify_meta=False)
+        return dd.from_delayed(pieces or [dask.delayed(empty)], meta=empty, verify_meta=False)
 
 
 def _shuffled(frame: Any, key: str | list[str], partitions: int) -> Any:

@@ -12,9 +12,13 @@ import re
 import shutil
 import sys
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import Any
+
+from pyarrow import fs
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -111,7 +115,74 @@ def open_raw(path: str | os.PathLike[str]) -> io.BufferedReader:
         If the file cannot be opened.
     """
     path = located(path)
-    return io.BufferedReader(_remote(path)[0].open(path)) if is_url(path) else open(path, "rb")
+    if not is_url(path):
+        return open(path, "rb")
+    with _told(path):
+        return io.BufferedReader(_remote(path)[0].open(path))
+
+
+def create(path: str | os.PathLike[str]) -> Any:
+    """Open a file to write its bytes anew.
+
+    Raises
+    ------
+    OSError
+        If that cannot be done.
+    """
+    system, name = file_system(path)
+    with _told(path):
+        return system.open_output_stream(name)
+
+
+def make_folder(path: str | os.PathLike[str]) -> None:
+    """Make a folder, and those that it is in, unless it is there.
+
+    Raises
+    ------
+    OSError
+        If that cannot be done.
+    """
+    system, name = file_system(path)
+    with _told(path):
+        system.create_dir(name)
+
+
+def remove(path: str | os.PathLike[str]) -> None:
+    """Remove a file, or a folder with all that it holds, if it is there."""
+    system, name = file_system(path)
+    with _told(path):
+        kind = system.get_file_info(name).type
+        if kind == fs.FileType.Directory:
+            system.delete_dir(name)
+        elif kind != fs.FileType.NotFound:
+            system.delete_file(name)
+
+
+def exists(path: str | os.PathLike[str]) -> bool:
+    """Say whether a file or folder is there."""
+    system, name = file_system(path)
+    with _told(path):
+        return system.get_file_info(name).type != fs.FileType.NotFound
+
+
+def below(folder: str | os.PathLike[str], name: str) -> str:
+    """Return the path of what has this name in a folder."""
+    return f"{os.fspath(folder).rstrip('/')}/{name}"
+
+
+def file_system(path: str | os.PathLike[str]) -> tuple[fs.FileSystem, str]:
+    """Return the file system of a path or URL, as pyarrow takes it, and the path in it.
+
+    Raises
+    ------
+    OSError
+        If nothing is installed that knows it.
+    """
+    path = os.fspath(path)
+    if not is_url(path):
+        return fs.LocalFileSystem(), os.path.abspath(path)
+    system, name = _remote(path)
+    return fs.PyFileSystem(fs.FSSpecHandler(system)), name
 
 
 def size(path: str | os.PathLike[str]) -> int:
@@ -161,6 +232,18 @@ def _remote(path: str) -> tuple[Any, str]:
         return fsspec.url_to_fs(path)
     except (ValueError, ImportError) as error:
         raise OSError(None, str(error), path) from error
+
+
+@contextmanager
+def _told(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Let what a file system raises be an OSError that names the path: each has exceptions of its own."""
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error, OSError) and error.filename is not None:
+            raise
+        reason = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else str(error)
+        raise OSError(None, reason or type(error).__name__, os.fspath(path)) from error
 
 
 def located(path: str | os.PathLike[str]) -> str:

@@ -17,8 +17,8 @@ import pandas as pd
 from smtpkit import content, exim, join, logs, mtu, octets, reading, stored, tables, tcp
 from smtpkit.capture import CaptureError
 from smtpkit.capture import sniff as is_capture
-from smtpkit.files import normal, open_input, open_raw, walk
-from smtpkit.spool import with_left_out
+from smtpkit.files import below, exists, normal, open_input, open_raw, walk
+from smtpkit.spool import Choice, with_left_out
 from smtpkit.tables import KEY, among
 from smtpkit.traffic import OfInterest, Traffic, nothing, whole
 from smtpkit.workers import Here, Workers
@@ -97,8 +97,8 @@ def load(
     Parameters
     ----------
     *inputs
-        Files, folders of these, or one folder that ``smtpkit tables`` wrote; ``-`` is standard input. What
-        a file is, is found from its content.
+        Files, folders of these, or one folder that ``smtpkit tables`` wrote, also by the URLs of any file
+        system that fsspec knows; ``-`` is standard input. What a file is, is found from its content.
     timezone
         Zone of a log without one, such as ``Europe/Berlin``; by default the one that joins best with the
         capture, else this machine's.
@@ -113,8 +113,8 @@ def load(
     -------
     Incident
         An input that cannot be used is in `inputs` with its `error`, what was left out in `skipped`: where
-        there are more than `reading.MOST_PACKETS` packets or `logs.LARGE` bytes of logs, those stay on which
-        something went wrong. The other tables are whole.
+        there is more than `reading.MOST` or than `logs.LARGE` bytes of logs, that stays on which something
+        went wrong.
 
     Raises
     ------
@@ -122,12 +122,12 @@ def load(
         A filter or the zone cannot be understood.
     """
     wanted = check(timezone=timezone, peer=peer, host=host, message=message, since=since, until=until)
-    cached = [Path(path) for path in inputs if (Path(path) / "packets.parquet").exists()]
+    workers = workers or Here()
+    cached = [path for path in map(normal, inputs) if _is_stored(path)]
     if cached and (len(inputs) > 1 or timezone is not None):
         raise InputError(f"{cached[0]}: a folder of tables goes alone and has its zone; leave the rest out")
     if cached:
-        return _narrow(_from_tables(cached[0]), wanted)
-    workers = workers or Here()
+        return _narrow(_from_tables(cached[0]), wanted, workers)
     found = list(_expand(inputs))
     files = _once(workers.map(_identify, [path for path, _ in found], [named for _, named in found]))
     of_kind = {
@@ -136,7 +136,7 @@ def load(
     captured = _read_captures(of_kind["capture"], _of_interest(wanted, of_kind["log"], workers), workers)
     log, zone = _read_logs(of_kind["log"], timezone, captured, wanted, workers)
     messages = _read_content(of_kind["message"], workers)
-    return _narrow(_assemble(files, captured, log, messages, zone), wanted)
+    return _narrow(_assemble(files, captured, log, messages, zone), wanted, workers)
 
 
 # --- what the inputs are --------------------------------------------------------------------------------
@@ -168,14 +168,14 @@ def _identify(path: str, named: bool) -> dict[str, Any]:
         return row | {"error": f"{path}: is no regular file; give a file or a folder"}
     try:
         with open_input(path) as file:
-            head = file.read(HEAD)
+            head, damage = file.read(HEAD), file.damage
         row["sha256"] = _sha256(path)
     except (OSError, EOFError, ValueError) as error:
         return row | {
             "error": f"{path}: cannot be read ({_reason(error)}); check the name and the permissions"
         }
     if not head:
-        return row | {"error": f"{path}: is empty; nothing was analysed of it"}
+        return row | {"error": f"{path}: {damage or 'is empty'}; nothing was analysed of it"}
     for kind, matches in (("capture", is_capture), ("log", exim.sniff), ("message", content.sniff)):
         if matches(head):
             return row | {"kind": kind}
@@ -270,20 +270,28 @@ def _read_logs(
         found = looked if looked and zone[0] == "UTC" and not looked.left_out else None
         found = found or workers.logs(paths, zone[0], of_interest)
     except exim.LogError:
-        sound = [file for file in files if _is_log(file, workers)]
+        sound = _sound(files, workers)
         return _read_logs(sound, timezone, captured, wanted, workers)
     for file in files:
         file["rows"] = int(found.rows.get(file["path"], 0))
     return found.log._replace(skipped=_skipped(found.log.skipped, paths, found.left_out, workers)), zone
 
 
-def _is_log(file: dict[str, Any], workers: Workers) -> bool:
-    """Read one log alone, to find the one that cannot be read; keep the reason."""
+def _sound(files: list[dict[str, Any]], workers: Workers) -> list[dict[str, Any]]:
+    """Read each log alone, to find those that cannot be read; keep the reasons."""
+    for file, error in zip(files, workers.map(_why_no_log, [file["path"] for file in files]), strict=True):
+        if error:
+            file |= {"kind": "other", "error": error}
+    return [file for file in files if file["kind"] == "log"]
+
+
+def _why_no_log(path: str) -> str | None:
     try:
-        workers.logs([file["path"]], None, final=False)
+        for _ in exim.Reader(path):
+            pass
     except exim.LogError as error:
-        file |= {"kind": "other", "error": str(error)}
-    return file["kind"] == "log"
+        return str(error)
+    return None
 
 
 def _choose_zone(
@@ -294,7 +302,7 @@ def _choose_zone(
         return (timezone, "as given"), None
     if not paths:
         return ("UTC", "there is no log"), None
-    if all(map(_zoned, paths)):
+    if all(workers.map(_zoned, paths)):
         return ("UTC", "the log's stamps have their zone"), None
     if captured.traffic.counts.empty:
         return (None, "this machine's zone, for want of a better one"), None
@@ -408,7 +416,14 @@ def to_tables(incident: Incident) -> dict[str, pd.DataFrame]:
     return frames
 
 
-def _from_tables(folder: Path) -> Incident:
+def _is_stored(path: str) -> bool:
+    try:
+        return exists(below(path, "packets.parquet"))
+    except OSError:
+        return False  # whoever opens it says why
+
+
+def _from_tables(folder: str) -> Incident:
     """Read a folder that `smtpkit tables` wrote."""
     try:
         read = stored.read(folder, TABLE_NAMES)
@@ -431,11 +446,11 @@ def save(incident: Incident, folder: Path) -> None:
     pd.DataFrame(octets).to_parquet(folder / _OCTETS)
 
 
-def _saved_octets(folder: Path) -> dict[str, bytes] | None:
+def _saved_octets(folder: str) -> dict[str, bytes] | None:
     """Return what `save` wrote beside the tables; None where others wrote them."""
-    if not (folder / _OCTETS).is_file():
+    if not exists(below(folder, _OCTETS)):
         return None
-    held = pd.read_parquet(folder / _OCTETS)
+    held = pd.read_parquet(below(folder, _OCTETS))
     return dict(zip(held["message_id"], held["octets"], strict=True))
 
 
@@ -518,31 +533,31 @@ def _may_be_wanted(
     return connections[keep.fillna(False).astype(bool)]
 
 
-def _narrow(incident: Incident, wanted: Wanted) -> Incident:
-    """Keep the attempts and whole connections that the filters want."""
+def _narrow(incident: Incident, wanted: Wanted, workers: Workers) -> Incident:
+    """Keep the attempts and whole connections that the filters want, here and with the workers."""
     if wanted == ALL:
         return incident
     attempts = incident.attempts[_matching(incident.attempts, wanted)]
     connections = incident.connections[_wanted_connections(incident, attempts, wanted)]
-    kept = {
-        name: _of_connections(getattr(incident, name), connections)
-        for name in ("stalls", "sizes", "sessions", "transactions", "dialogue")
-    }
-    packets = incident.packets
-    loose = packets["stream"].isna()
     ids = {*attempts["message_id"].dropna(), wanted.message}
+    of_connections = partial(among, keys=connections[KEY])
+    large: dict[str, Choice] = {
+        "packets": partial(_of_these_or_none, keys=connections[KEY]),
+        "dialogue": of_connections,
+        "log_lines": partial(_of_messages, ids=ids),
+    }
+    workers.narrow(large)
+    chosen = large | dict.fromkeys(("stalls", "sizes", "sessions", "transactions"), of_connections)
+    chosen |= dict.fromkeys(("messages", "content"), large["log_lines"])
+    kept = {name: (frame := getattr(incident, name))[marks(frame)] for name, marks in chosen.items()}
     return Incident(
         **{f.name: getattr(incident, f.name) for f in fields(Incident)}
         | kept
         | {
-            "packets": pd.concat([packets[loose], _of_connections(packets, connections)]).sort_index(),
             "connections": connections,
             "path_mtu": mtu.path_mtu(kept["sizes"], connections, kept["stalls"], incident.captures),
             "loss_rates": mtu.loss_rates(kept["sizes"], connections),
             "attempts": attempts,
-            "log_lines": incident.log_lines[incident.log_lines["message_id"].isin(ids)],
-            "messages": incident.messages[incident.messages["message_id"].isin(ids)],
-            "content": incident.content[incident.content["message_id"].isin(ids)],
         }
     )
 
@@ -582,5 +597,10 @@ def _wanted_connections(incident: Incident, attempts: pd.DataFrame, wanted: Want
     return keep.fillna(False).astype(bool)
 
 
-def _of_connections(frame: pd.DataFrame, connections: pd.DataFrame) -> pd.DataFrame:
-    return frame[among(frame, connections)]
+def _of_these_or_none(packets: pd.DataFrame, keys: pd.DataFrame) -> pd.Series:
+    """Mark the packets of these connections, and those that belong to none."""
+    return among(packets, keys) | packets["stream"].isna()
+
+
+def _of_messages(frame: pd.DataFrame, ids: set[str | None]) -> pd.Series:
+    return frame["message_id"].isin(ids)

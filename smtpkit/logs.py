@@ -106,7 +106,7 @@ def analyse(
     failed = attempts[(attempts["outcome"] != "delivered").fillna(True)]
     failed = failed if of_interest is None else failed[of_interest(failed)]
     kept = lines["message_id"].isin(failed["message_id"].dropna())
-    if spool and of_interest is None:
+    if spool:
         spool.add("log_lines", lines[~kept])
     return exim.Log(lines[kept], messages, attempts, tables.empty("skipped"))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 from time import monotonic_ns
@@ -11,6 +11,8 @@ from typing import NamedTuple
 import pandas as pd
 
 from smtpkit import tables
+
+Choice = Callable[[pd.DataFrame], pd.Series]  # marks the rows to keep
 
 
 class Spool(NamedTuple):
@@ -31,10 +33,19 @@ class Spool(NamedTuple):
             with NamedTemporaryFile(dir=self.folder, prefix=prefix, suffix=".parquet", delete=False) as file:
                 rows.to_parquet(file)
 
+    def narrow(self, table: str, choice: Choice) -> None:
+        """Forget the rows of a table that are not chosen."""
+        for path in self._paths(table):
+            rows = pd.read_parquet(path)
+            rows[choice(rows)].to_parquet(path)
+
     def pieces(self, table: str) -> Iterator[pd.DataFrame]:
         """Yield all rows of a table, piece by piece."""
-        for path in sorted(self.folder.glob(f"{table}-*.parquet")):
+        for path in self._paths(table):
             yield pd.read_parquet(path)
+
+    def _paths(self, table: str) -> list[Path]:
+        return sorted(self.folder.glob(f"{table}-*.parquet"))
 
 
 def with_left_out(

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 from smtpkit import logs, reading
-from smtpkit.spool import Spool
+from smtpkit.spool import Choice, Spool
 from smtpkit.traffic import OfInterest
 
 
@@ -36,6 +36,9 @@ class Workers(Protocol):
     ) -> logs.Reading:
         """Read logs as `logs.read` does; what is not `final` is read again, and only looked at."""
 
+    def narrow(self, chosen: Mapping[str, Choice]) -> None:
+        """Of the rows of these tables that an incident has no room for, keep those chosen."""
+
 
 class Here:
     """Work on this machine."""
@@ -64,3 +67,9 @@ class Here:
         """Read logs."""
         spool = self._spool if final else None
         return logs.read(paths, timezone, of_interest=of_interest, spool=spool)
+
+    def narrow(self, chosen: Mapping[str, Choice]) -> None:
+        """Leave rows out of the spool."""
+        if self._spool:
+            for table, choice in chosen.items():
+                self._spool.narrow(table, choice)

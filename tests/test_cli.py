@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 
+import fsspec
 import pandas as pd
 import pytest
 
@@ -167,6 +168,36 @@ def test_tables_are_the_cache(sample, tmp_path, capsys):
     assert names == {f"{name}.parquet" for name in wanted} | {"finding-1.pcapng"}
     first, again = (run(capsys, "diagnose", "--json", given)[1] for given in (sample, tmp_path / "t"))
     assert json.loads(again) == json.loads(first)
+
+
+def test_tables_are_written_to_another_file_system_and_read_from_it(sample, capsys):
+    url = "memory://bucket/tables"
+    for _ in range(2):  # the second time over the first
+        assert run(capsys, "tables", sample, "-o", url) == (0, f"Tables: {url}\n", "")
+    expected = json.loads(run(capsys, "diagnose", "--json", sample)[1])
+    assert json.loads(run(capsys, "diagnose", "--json", url)[1])["findings"] == expected["findings"]
+    assert json.loads(run(capsys, "diagnose", "--json", url, "--peer", BROKEN)[1])["healthy"] == []
+    memory = fsspec.filesystem("memory")
+    assert memory.exists("/bucket/tables/finding-1.pcapng")
+    assert run(capsys, "tables", sample, "-o", url, "--format", "csv")[0] == 0
+    assert len(pd.read_csv(f"{url}/connections.csv")) == len(pd.read_parquet(f"{url}/connections.parquet"))
+
+
+@pytest.mark.parametrize(
+    ("url", "said"), [("nosuch://x", "Protocol not known: nosuch"), ("s3://bucket", "s3fs")]
+)
+def test_a_file_system_that_nothing_installed_knows_is_said_in_a_sentence(url, said, sample, capsys):
+    status, _, err = run(capsys, "tables", sample, "-o", url)
+    assert (status, err.count("\n")) == (1, 1)
+    assert err.startswith(f"smtpkit: {url}: ")
+    assert said in err
+
+
+def test_without_fsspec_a_url_says_what_to_install(sample, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "fsspec", None)
+    status, _, err = run(capsys, "tables", sample, "-o", "s3://bucket/tables")
+    assert status == 1
+    assert "need smtpkit-notebooks[cluster]" in err
 
 
 def test_tables_as_csv(sample, tmp_path, capsys):

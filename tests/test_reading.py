@@ -150,6 +150,26 @@ def test_a_log_in_parts_says_what_it_says_as_a_whole(request):
     assert found.skipped["count"].sum() == len(expected.log_lines) - len(lines)
 
 
+def written(folder, expected):
+    """Compare the large tables in a folder with those of an incident."""
+    for name in ("packets", "dialogue", "log_lines"):
+        rows = pd.read_parquet(folder / f"{name}.parquet")
+        keys = [key for key in ("file", "line", "frame", "time") if key in rows]
+        rows, whole = (plain(rows, "").sort_values(keys) for rows in (rows, getattr(expected, name)))
+        rows, whole = (frame.reset_index(drop=True).astype("string") for frame in (rows, whole))
+        assert_frame_equal(rows, whole, obj=name)
+
+
+def test_of_a_large_input_what_a_filter_wants_is_written(
+    in_batches, of_a_large_log, monkeypatch, tmp_path, capsys
+):
+    monkeypatch.setattr(reading, "MOST", Room(250, 100_000))
+    words = ["--peer", "198.51.100.59", "--until", "2030-01-01"]
+    assert main(["tables", str(SAMPLES / WITH_ICMP), "-o", str(tmp_path), *words]) == 0
+    monkeypatch.undo()
+    written(tmp_path, load(SAMPLES / WITH_ICMP, peer="198.51.100.59"))
+
+
 def test_all_rows_of_a_large_input_are_written_and_those_of_faults_read_back(
     in_batches, of_a_large_log, monkeypatch, tmp_path, capsys
 ):
@@ -157,12 +177,7 @@ def test_all_rows_of_a_large_input_are_written_and_those_of_faults_read_back(
     assert main(["tables", str(SAMPLES / WITH_ICMP), "-o", str(tmp_path)]) == 0
     monkeypatch.undo()
     expected = load(SAMPLES / WITH_ICMP)
-    for name in ("packets", "dialogue", "log_lines"):
-        rows = pd.read_parquet(tmp_path / f"{name}.parquet")
-        keys = [key for key in ("file", "line", "frame", "time") if key in rows]
-        rows, whole = (plain(rows, "").sort_values(keys) for rows in (rows, getattr(expected, name)))
-        rows, whole = (frame.reset_index(drop=True).astype("string") for frame in (rows, whole))
-        assert_frame_equal(rows, whole, obj=name)
+    written(tmp_path, expected)
     monkeypatch.setattr(stored, "MOST", Room(250, 100_000))
     found = load(tmp_path)
     assert among(found.connections[among(found.connections, found.stalls)], found.packets).all()

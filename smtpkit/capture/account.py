@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from copy import copy
 from typing import NamedTuple
 
 import numpy as np
@@ -34,6 +35,13 @@ class Account:
         self._latest = np.empty(0, np.int64)  # time of the last packet that has one
         self._steps_back, self._largest_step_back = 0, 0
         self._skips: dict[tuple[str, str], tuple[int, str]] = {}
+
+    def copy(self) -> Account:
+        """Return one that goes on by itself; entries are never changed, so a thousand files cost little."""
+        other = copy(self)
+        other.errors, other.files, other._spans = [*self.errors], [*self.files], [*self._spans]
+        other._skips = dict(self._skips)
+        return other
 
     def skip(self, path: str, reason: str, where: str, count: int = 1) -> None:
         """Count what is skipped; the first place stays."""

@@ -72,7 +72,10 @@ class Knowledge:
 
     def copy(self) -> Knowledge:
         """Return one that goes on by itself."""
-        return deepcopy(self)
+        knowledge = Knowledge()
+        knowledge.known, knowledge.fragments = deepcopy(self.known), deepcopy(self.fragments)
+        knowledge.account = self.account.copy()
+        return knowledge
 
     def only(self, streams: np.ndarray) -> Knowledge:
         """Return a copy with what a file needs whose packets are of these connections."""

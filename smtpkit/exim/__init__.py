@@ -9,9 +9,9 @@ import pandas as pd
 
 from smtpkit.exim.clock import LogError, zone
 from smtpkit.exim.deliveries import attempts, messages
-from smtpkit.exim.reader import Reader, sniff
+from smtpkit.exim.reader import Reader, moments, sniff
 
-__all__ = ["Log", "LogError", "Reader", "attempts", "messages", "read_log", "sniff", "zone"]
+__all__ = ["Log", "LogError", "Reader", "attempts", "messages", "moments", "read_log", "sniff", "zone"]
 
 
 class Log(NamedTuple):

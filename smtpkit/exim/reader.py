@@ -63,6 +63,10 @@ class Reader:
         log_lines = columns.frame(self._pieces())
         return _in_order(log_lines) if len(self.paths) > 1 else log_lines
 
+    def first_times(self) -> dict[str, int]:
+        """Return of each file the earliest time near its start, in nanoseconds since 1970: their order."""
+        return {path: LogFile(path, self._zone).first_time() for path in self.paths}
+
     def _pieces(self) -> Iterator[columns.Piece]:
         files = [LogFile(path, self._zone) for path in self.paths]
         read = 0
@@ -151,10 +155,15 @@ class LogFile:
         return utc
 
 
+def moments(log_lines: pd.DataFrame) -> pd.Series:
+    """Return by what lines of several files are put in order: the latest time of their own file so far."""
+    time = log_lines["time"].astype("int64").where(log_lines["time"].notna(), NAT)
+    return time.groupby(log_lines["file"], observed=True).cummax()
+
+
 def _in_order(log_lines: pd.DataFrame) -> pd.DataFrame:
     """Return the lines of files that overlap in order of time, those of each file in its own order."""
-    time = log_lines["time"].astype("int64").where(log_lines["time"].notna(), NAT)
-    order = np.argsort(time.groupby(log_lines["file"], observed=True).cummax().to_numpy(), kind="stable")
+    order = np.argsort(moments(log_lines).to_numpy(), kind="stable")
     ordered = bool((np.diff(order) == 1).all())
     return log_lines if ordered else log_lines.iloc[order].reset_index(drop=True)
 
