@@ -250,6 +250,7 @@ class Cluster:
         timezone: str | None,
         of_interest: logs.OfInterest | None = None,
         *,
+        first: logs.OfInterest | None = None,
         final: bool = True,
     ) -> logs.Reading:
         """Read logs, a file or several small ones at a time, as `logs.read` does."""
@@ -260,8 +261,8 @@ class Cluster:
         reads = [self._submit(_read_logs, share, timezone) for share in shares]
         lines = [self._submit(attrgetter("lines"), read) for read in reads]
         firsts, rows, skipped = zip(*self._gather([self._submit(_about, one) for one in reads]), strict=True)
-        first = {path: time for share in firsts for path, time in share.items()}
-        ranks = {path: rank for rank, path in enumerate(sorted(first, key=first.__getitem__))}
+        earliest = {path: time for share in firsts for path, time in share.items()}
+        ranks = {path: rank for rank, path in enumerate(sorted(earliest, key=earliest.__getitem__))}
         named = [self._submit(_named, one, ranks) for one in lines]
         lines_of_all = _frame(named, _named(_empty("log_lines"), {}))
         parts = _shuffled(lines_of_all, "message_id", self._partitions(shares))

@@ -21,7 +21,13 @@ from smtpkit import tables
 from smtpkit.addresses import is_address, is_ipv6
 from smtpkit.causes import CAUSES, Case, Cause
 from smtpkit.causes.harmless import repaired, slow
-from smtpkit.causes.unexplained import could_be, rival, unexplained_attempts, unexplained_connections
+from smtpkit.causes.unexplained import (
+    could_be,
+    not_examined,
+    rival,
+    unexplained_attempts,
+    unexplained_connections,
+)
 from smtpkit.incident import Incident
 from smtpkit.observations import IN_DATA, MANNERS, failures, loss_by_direction, observations, took_mail
 from smtpkit.printable import endpoint
@@ -33,6 +39,9 @@ SLOW = 5.0  # s: as long as a resolver waits for a name server before it asks ag
 TIMES = 3  # packets lost that are worth a word
 MOST_PORTS = 30  # in a display filter; beyond, it names the peer alone
 MOST_HARMLESS = 5  # paths of which something harmless is said: a busy host has more than anybody reads
+MOST_PATHS = (
+    100  # on which something failed that are examined, each for a tenth of a second; nobody reads more
+)
 _PATH = ["server", "client"]
 _GROUP = ["peer", "client", "manner", "direction"]
 
@@ -48,14 +57,16 @@ def diagnose(incident: Incident) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        Table `findings`, worst first; empty if nothing failed and no path has a defect.
+        Table `findings`, worst first; empty if nothing failed and no path has a defect. Of more than
+        `MOST_PATHS` on which something failed, those with most failures; how many others, a note says.
     """
-    failed = failures(incident)
+    failed, others = _examined(failures(incident))
     seen = observations(incident, failed)
     groups = list(seen.groupby(_GROUP, sort=False, dropna=False))
     chosen = _alike(groups, [_best(rows) if _plain(group[0]) else None for group, rows in groups])
+    delivered = _delivered(incident)
     found = [
-        _finding(best[0], best[1], group, rows, incident)
+        _finding(best[0], best[1], group, rows, incident, delivered)
         for (group, rows), best in zip(groups, chosen, strict=True)
         if best
     ]
@@ -64,8 +75,9 @@ def diagnose(incident: Incident) -> pd.DataFrame:
         streams = pd.DataFrame(finding["connections"], columns=KEY)
         peer = _named(finding["peer"], incident)
         finding |= _where(incident.connections[among(incident.connections, streams)], peer)
-    found += _unexplained(incident, failed, found, groups)
-    found += _harmless(incident, {finding["peer"] for finding in found})
+    found += _unexplained(incident, failed, found, groups, delivered)
+    found += _harmless(incident, {finding["peer"] for finding in found} | set(others["peer"].dropna()))
+    found += [not_examined(others)] if len(others) else []
     found.sort(key=_rank)
     return tables.from_rows(found, "findings")
 
@@ -74,8 +86,10 @@ def healthy(incident: Incident, findings: pd.DataFrame) -> list[str]:
     """Return the servers that took mail and have no finding above note."""
     taken = incident.attempts.loc[incident.attempts["outcome"] == "delivered", "peer"]
     carried = incident.connections.loc[took_mail(incident), "server"]
-    sick = findings.loc[findings["severity"].isin(("error", "warn")), "peer"]
-    return sorted((set(taken.dropna()) | set(carried.dropna())) - set(sick.dropna()))
+    sick = set(findings.loc[findings["severity"].isin(("error", "warn")), "peer"].dropna())
+    if (findings["peer"].isna() & (findings["severity"] == "note")).any():  # not all were examined
+        sick |= set(_examined(failures(incident))[1]["peer"].dropna())
+    return sorted((set(taken.dropna()) | set(carried.dropna())) - sick)
 
 
 def document(incident: Incident, findings: pd.DataFrame) -> dict[str, Any]:
@@ -102,6 +116,18 @@ def inputs(incident: Incident) -> list[dict[str, Any]]:
         }
         for row in _records(incident.inputs)
     ]
+
+
+# --- what is looked at ----------------------------------------------------------------------------------
+
+
+def _examined(failed: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Part failures into those on paths that are examined, captured ones before frequent ones, and others."""
+    by = failed.groupby(["peer", "client"], dropna=False, sort=False)["observed"]
+    rank = pd.DataFrame({"observed": by.transform("sum"), "count": by.transform("size"), "path": by.ngroup()})
+    order = rank.sort_values(["observed", "count"], ascending=False, kind="stable")["path"].drop_duplicates()
+    chosen = rank["path"].isin(order.iloc[:MOST_PATHS])
+    return failed[chosen], failed[~chosen]
 
 
 # --- weighing -------------------------------------------------------------------------------------------
@@ -179,6 +205,7 @@ def _finding(
     group: tuple[Any, ...],
     rows: pd.DataFrame,
     incident: Incident,
+    delivered: set[str],
 ) -> dict[str, Any]:
     values, peer, client = _values(rows), str(group[0]), _plain(group[1])
     rows = rows[~rows["observation"].isin(_OTHER_MEMBERS[cause.code in _PATH_CAUSES])]
@@ -201,7 +228,9 @@ def _finding(
             "direction": _direction(cause, group, values, case.figures),
         },
         "cause": cause.code,
-        "severity": _severity(cause, messages, connections, values, incident, case.figures.get("reply_code")),
+        "severity": _severity(
+            cause, messages, connections, values, incident, delivered, case.figures.get("reply_code")
+        ),
         "confidence": _confidence(cause, values),
         "sentence": cause.sentence(case),
         "parameters": cause.parameters(case),
@@ -267,6 +296,7 @@ def _severity(
     connections: pd.DataFrame,
     values: dict[str, bool | None],
     incident: Incident,
+    delivered: set[str],
     reply: int | None,
 ) -> str:
     """Mail stopped: error; mail that came later all the same: warn; no attempt failed: note.
@@ -275,7 +305,7 @@ def _severity(
     a log nothing tells that it did so in vain.
     """
     if cause.code == "smtp_rejection":
-        later = set(messages) <= _delivered(incident) if messages else (reply or 500) < 500
+        later = set(messages) <= delivered if messages else (reply or 500) < 500
         return "note" if later else "warn"
     failed = incident.attempts[incident.attempts["outcome"] != "delivered"]
     if among(failed[failed["message_id"].isna()].dropna(subset=KEY), connections).any():
@@ -283,7 +313,7 @@ def _severity(
     if not messages and cause.code not in _PATH_CAUSES:
         return "error"  # it failed, and no log tells of another try
     if messages:
-        return "warn" if set(messages) <= _delivered(incident) else "error"
+        return "warn" if set(messages) <= delivered else "error"
     unlogged = ~among(connections, incident.attempts.dropna(subset=KEY))
     return "error" if unlogged.any() and values.get("acknowledged") is False else "note"
 
@@ -367,7 +397,11 @@ def _merge(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _unexplained(
-    incident: Incident, failed: pd.DataFrame, found: Iterable[dict[str, Any]], groups: list[Any]
+    incident: Incident,
+    failed: pd.DataFrame,
+    found: Iterable[dict[str, Any]],
+    groups: list[Any],
+    delivered: set[str],
 ) -> Iterator[dict[str, Any]]:
     """Yield a finding for what failed at each peer for no one cause: attempts, else connections."""
     left = failed
@@ -390,7 +424,7 @@ def _unexplained(
         finding["not_observable"] += _one_sided(connections)
         finding |= _open(finding, rows, groups)
         ids = set(tried["message_id"].dropna())
-        severity = "warn" if ids and ids <= _delivered(incident) else "error"
+        severity = "warn" if ids and ids <= delivered else "error"
         yield {**finding, "peer": _plain(peer), "severity": severity, **_where(connections, named)}
 
 

@@ -268,7 +268,7 @@ def _read_logs(
         paths = [file["path"] for file in files]
         zone, looked = _choose_zone(paths, timezone, captured, workers)
         found = looked if looked and zone[0] == "UTC" and not looked.left_out else None
-        found = found or workers.logs(paths, zone[0], of_interest)
+        found = found or workers.logs(paths, zone[0], of_interest, first=_meanwhile(captured))
     except exim.LogError:
         sound = _sound(files, workers)
         return _read_logs(sound, timezone, captured, wanted, workers)
@@ -306,7 +306,8 @@ def _choose_zone(
         return ("UTC", "the log's stamps have their zone"), None
     if captured.traffic.counts.empty:
         return (None, "this machine's zone, for want of a better one"), None
-    looked, traffic = workers.logs(paths, "UTC", final=False), captured.traffic
+    looked = workers.logs(paths, "UTC", first=_meanwhile(captured), final=False)
+    traffic = captured.traffic
     ahead = join.zone_offset(looked.log.attempts, traffic.connections, traffic.transactions)
     if ahead is None:
         return (None, "this machine's zone: no offset joins log and capture clearly"), looked
@@ -314,6 +315,19 @@ def _choose_zone(
     sign = "+" if minutes >= 0 else "-"
     zone = "UTC" if not minutes else f"{sign}{abs(minutes) // 60:02}{abs(minutes) % 60:02}"
     return (zone, "the offset at which log and capture join best"), looked
+
+
+def _meanwhile(captured: Captured) -> logs.OfInterest | None:
+    """Return what marks the attempts of a log, of any zone, that a capture may hold."""
+    ends = captured.traffic.connections
+    if ends.empty:
+        return None
+    zone = pd.Timedelta(seconds=join.FARTHEST_ZONE)
+    return partial(_ended_within, ends["start"].min() - zone, ends["end"].max() + zone)
+
+
+def _ended_within(since: pd.Timestamp, until: pd.Timestamp, attempts: pd.DataFrame) -> pd.Series:
+    return attempts["end"].between(since, until).fillna(False)
 
 
 def _zoned(path: str) -> bool:
@@ -510,7 +524,8 @@ def _of_interest(wanted: Wanted, files: list[dict[str, Any]], workers: Workers) 
     if named == ALL:
         return partial(_may_be_wanted, wanted, None)
     try:
-        attempts = workers.logs([file["path"] for file in files], "UTC", final=False).log.attempts
+        paths = [file["path"] for file in files]
+        attempts = workers.logs(paths, "UTC", partial(_matching, wanted=named), final=False).log.attempts
     except exim.LogError:
         return partial(_may_be_wanted, wanted, None)
     ends = attempts.loc[_matching(attempts, named), ["client", "peer"]]

@@ -32,6 +32,7 @@ class Workers(Protocol):
         timezone: str | None,
         of_interest: logs.OfInterest | None = None,
         *,
+        first: logs.OfInterest | None = None,
         final: bool = True,
     ) -> logs.Reading:
         """Read logs as `logs.read` does; what is not `final` is read again, and only looked at."""
@@ -62,11 +63,12 @@ class Here:
         timezone: str | None,
         of_interest: logs.OfInterest | None = None,
         *,
+        first: logs.OfInterest | None = None,
         final: bool = True,
     ) -> logs.Reading:
         """Read logs."""
         spool = self._spool if final else None
-        return logs.read(paths, timezone, of_interest=of_interest, spool=spool)
+        return logs.read(paths, timezone, of_interest=of_interest, first=first, spool=spool)
 
     def narrow(self, chosen: Mapping[str, Choice]) -> None:
         """Leave rows out of the spool."""

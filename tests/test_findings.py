@@ -211,6 +211,23 @@ def test_what_failed_otherwise_is_unexplained():
     ]
 
 
+def test_of_very_many_paths_those_with_most_failures_are_examined(monkeypatch):
+    failed = {"outcome": "deferred", "error": "timeout", "phase": "connect"}
+    attempts = [
+        {"peer": f"192.0.2.{host}", "message_id": f"1rvxxx-00000000{host}-{n:04}", **failed}
+        for host, times in ((1, 1), (2, 3), (3, 2))
+        for n in range(times)
+    ]
+    taken = {"peer": "192.0.2.1", "message_id": "1rvxxx-000000009-0000", "outcome": "delivered"}
+    seen = typed(dies(1500), attempts=[*attempts, taken])
+    monkeypatch.setattr(findings, "MOST_PATHS", 2)
+    found = smtpkit.diagnose(seen)
+    assert {"192.0.2.2", "192.0.2.3"} & set(found["peer"]) == {"192.0.2.2"}
+    note = found[found["peer"].isna()].iloc[0]
+    assert (note["severity"], note["parameters"]) == ("note", {"paths": 2, "failures": 3})
+    assert findings.healthy(seen, found) == []
+
+
 def test_what_a_receiver_abandoned_without_a_name_is_mail_that_stopped():
     abandoned = {"peer": "192.0.2.25", "outcome": "failed", "phase": "sending data block", "error": "timeout"}
     attempts = [abandoned | {"capture": 0, "stream": stream, "matched_by": "ports"} for stream in (0, 1)]

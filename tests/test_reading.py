@@ -170,6 +170,20 @@ def test_of_a_large_input_what_a_filter_wants_is_written(
     written(tmp_path, load(SAMPLES / WITH_ICMP, peer="198.51.100.59"))
 
 
+def test_of_a_large_log_failures_and_what_else_was_sent_there_stay(of_a_large_log, monkeypatch):
+    expected = load(SAMPLES / LOG)
+    failed = expected.attempts["outcome"] != "delivered"
+    tried = expected.attempts["message_id"].isin(expected.attempts.loc[failed, "message_id"])
+    monkeypatch.setattr(logs, "MOST", tried.sum() + 2)
+    monkeypatch.setattr(logs, "PARTITIONS", 1)
+    found = load(SAMPLES / LOG)
+    left_out = found.skipped.set_index("reason")["count"].filter(like="attempts not kept")
+    assert left_out.sum() == len(expected.attempts) - len(found.attempts) > 0
+    assert (found.attempts["outcome"] != "delivered").sum() == failed.sum()
+    gone = set(expected.attempts["message_id"]) - set(found.attempts["message_id"])
+    assert not found.messages["message_id"].isin(gone).any()
+
+
 def test_all_rows_of_a_large_input_are_written_and_those_of_faults_read_back(
     in_batches, of_a_large_log, monkeypatch, tmp_path, capsys
 ):

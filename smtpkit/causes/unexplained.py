@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from smtpkit.causes.cause import Cause
-from smtpkit.observations import NAMES
+from smtpkit.observations import MANNERS, NAMES
 
 MOST_SHOWN = 5
 HEADERS = 200  # bytes of a packet that hold all of its headers
@@ -71,6 +71,35 @@ def unexplained_connections(
             for reason, rows in kinds
         ],
         "not_observable": ["Which messages were on these connections: there is no log of them."],
+    }
+
+
+def not_examined(failures: pd.DataFrame) -> dict[str, Any]:
+    """Return the finding for failures on so many paths that nobody looked at each.
+
+    Parameters
+    ----------
+    failures : DataFrame
+        Table `failures`, those that were not looked at.
+    """
+    kinds = failures.groupby("manner", sort=False)["source"].agg(["size", "first"])
+    paths = failures.groupby(["peer", "client"], dropna=False).ngroups
+    return {
+        **_finding(None, None),
+        "severity": "note",
+        "sentence": f"{len(failures)} more deliveries failed, on {paths} other paths: those that were "
+        "examined were captured, or had more failures.",
+        "parameters": {"paths": paths, "failures": len(failures)},
+        "messages": [],
+        "connections": [],
+        "display_filter": "tcp.port == 25",
+        "evidence": [
+            {"sentence": f"{count} of them: {MANNERS.get(manner, 'unknown')}.", "source": source}
+            for manner, count, source in kinds.sort_values("size", ascending=False).itertuples()
+        ],
+        "not_observable": ["What their causes are: there are too many to look at each."],
+        "next_test": "smtpkit diagnose --peer ADDRESS CAPTURE LOG",
+        "remedies": ["Name one of these servers with --peer, or a shorter time with --since and --until."],
     }
 
 

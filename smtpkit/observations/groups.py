@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 
@@ -20,6 +20,13 @@ _IDENTITY = ["message_id", *KEY]
 FEATURES = ("data_size", "longest_line", "nul_count", "first_nul", "nul_last")
 
 
+class Features(NamedTuple):
+    """What is known of messages: by id and by connection, of each source the columns that it has."""
+
+    sources: tuple[tuple[pd.DataFrame, pd.DataFrame], ...]
+    sizes: pd.Series  # the log's S=, by id
+
+
 @dataclass(frozen=True)
 class Group:
     """Failures of one manner at one peer, from one client."""
@@ -27,6 +34,7 @@ class Group:
     incident: Incident
     every: pd.DataFrame  # table `failures`
     failures: pd.DataFrame  # rows of it
+    features: Features  # of all messages of the incident
 
     @cached_property
     def manner(self) -> str:
@@ -90,7 +98,7 @@ class Group:
         passed = self.delivered[~self.delivered["message_id"].isin(troubled)]
         ends = self.incident.connections
         here = ends[(ends["server"] == self.peer) & (ends["client"] == self.client).fillna(False)]
-        return _tried(self.incident, failed, passed, _unlogged(self.incident, here))
+        return _tried(self.features, failed, passed, _unlogged(self.incident, here))
 
     @cached_property
     def limits(self) -> dict[str, Any]:
@@ -103,8 +111,9 @@ class Group:
 
 def groups(incident: Incident, failures: pd.DataFrame) -> Iterator[Group]:
     """Yield the groups of an incident."""
+    known = _features(incident)
     for _, rows in failures.groupby(_GROUP, sort=False, dropna=False):
-        yield Group(incident, failures, rows)
+        yield Group(incident, failures, rows, known)
 
 
 def deliveries(incident: Incident, peer: str) -> pd.DataFrame:
@@ -126,7 +135,7 @@ def deliveries(incident: Incident, peer: str) -> pd.DataFrame:
     failed = every[every["peer"] == peer]
     passed = attempts[(attempts["peer"] == peer) & (attempts["outcome"] == "delivered")]
     here = incident.connections[incident.connections["server"] == peer]
-    return _tried(incident, failed, passed, _unlogged(incident, here))
+    return _tried(_features(incident), failed, passed, _unlogged(incident, here))
 
 
 def _unlogged(incident: Incident, connections: pd.DataFrame) -> pd.DataFrame:
@@ -137,14 +146,14 @@ def _unlogged(incident: Incident, connections: pd.DataFrame) -> pd.DataFrame:
     return held[among(held, here) & taken]
 
 
-def _tried(incident: Incident, failed: pd.DataFrame, *passed: pd.DataFrame) -> pd.DataFrame:
+def _tried(features: Features, failed: pd.DataFrame, *passed: pd.DataFrame) -> pd.DataFrame:
     """Put messages together, each one once."""
     tried = pd.concat(
         [failed[_IDENTITY].assign(failed=True), *(one[_IDENTITY].assign(failed=False) for one in passed)],
         ignore_index=True,
     )
     tried["message"] = named(tried)
-    return _with_features(tried.drop_duplicates("message", ignore_index=True), incident)
+    return _with_features(tried.drop_duplicates("message", ignore_index=True), features)
 
 
 def named(messages: pd.DataFrame) -> pd.Series:
@@ -164,25 +173,34 @@ def _nul_last(transactions: pd.DataFrame) -> pd.Series:
     return end.str.endswith("000d0a").astype("boolean")
 
 
-def _with_features(tried: pd.DataFrame, incident: Incident) -> pd.DataFrame:
-    """Add what is known of each message: from its file, from the capture, the size also from the log."""
-    ids, keys = tried["message_id"], pd.MultiIndex.from_frame(tried[KEY].astype("Int64"))
-    unknown: dict[str, Any] = dict.fromkeys((*FEATURES, "end_split"), pd.NA)
-    found = tried.assign(**unknown)
+def _features(incident: Incident) -> Features:
+    """Return what is known of each message: from its file, from the capture, the size also from the log."""
     from_file = incident.content["capture"].isna()
+    said = incident.transactions.assign(nul_last=_nul_last(incident.transactions))
     sources = (
         (incident.content[from_file], FEATURES),
         (incident.content[~from_file], FEATURES),
-        (incident.transactions.assign(nul_last=_nul_last(incident.transactions)), (*FEATURES, "end_split")),
+        (said, (*FEATURES, "end_split")),
     )
-    for table, names in sources:
-        named = table.dropna(subset="message_id").drop_duplicates("message_id", keep="last")
-        placed = table.dropna(subset=KEY).drop_duplicates(KEY, keep="last")
-        for name in names:
-            by_id = ids.map(named.set_index("message_id")[name])
-            by_place = pd.Series(placed.set_index(KEY)[name].reindex(keys).to_numpy(), index=found.index)
-            found[name] = found[name].fillna(by_id).fillna(by_place)
     sizes = incident.messages.drop_duplicates("message_id").set_index("message_id")["size"]
+    return Features(tuple(_by_id_and_place(table, list(names)) for table, names in sources), sizes)
+
+
+def _by_id_and_place(table: pd.DataFrame, names: list[str]) -> tuple[pd.DataFrame, pd.DataFrame]:
+    named = table.dropna(subset="message_id").drop_duplicates("message_id", keep="last")
+    placed = table.dropna(subset=KEY).drop_duplicates(KEY, keep="last")
+    return named.set_index("message_id")[names], placed.set_index(KEY)[names]
+
+
+def _with_features(tried: pd.DataFrame, features: Features) -> pd.DataFrame:
+    """Add what is known of each message."""
+    ids, keys = tried["message_id"], pd.MultiIndex.from_frame(tried[KEY].astype("Int64"))
+    unknown: dict[str, Any] = dict.fromkeys((*FEATURES, "end_split"), pd.NA)
+    found = tried.assign(**unknown)
+    for named, placed in features.sources:
+        for name in named:
+            by_place = pd.Series(placed[name].reindex(keys).to_numpy(), index=found.index)
+            found[name] = found[name].fillna(ids.map(named[name])).fillna(by_place)
     numbers = {name: pd.to_numeric(found[name]).astype("Float64") for name in FEATURES}
     split = found["end_split"].astype("boolean").astype("Float64")
-    return found.assign(**numbers, split=split, logged_size=ids.map(sizes).astype("Float64"))
+    return found.assign(**numbers, split=split, logged_size=ids.map(features.sizes).astype("Float64"))
