@@ -248,9 +248,9 @@ class Cluster:
         self,
         paths: Sequence[str],
         timezone: str | None,
-        of_interest: logs.OfInterest | None = None,
+        of_interest: Choice | None = None,
         *,
-        first: logs.OfInterest | None = None,
+        first: Choice | None = None,
         final: bool = True,
     ) -> logs.Reading:
         """Read logs, a file or several small ones at a time, as `logs.read` does."""
@@ -388,12 +388,12 @@ def _named(lines: pd.DataFrame, ranks: dict[str, int]) -> pd.DataFrame:
     return lines.assign(moment=exim.moments(lines), rank=rank)[lines["message_id"].notna()]
 
 
-def _messages(lines: pd.DataFrame, of_interest: logs.OfInterest | None) -> exim.Log:
+def _messages(lines: pd.DataFrame, of_interest: Choice | None) -> exim.Log:
     lines = lines.sort_values(["moment", "rank", "line"], ignore_index=True)
     return logs.analyse(tables.conform(lines, "log_lines"), of_interest)
 
 
-def _unnamed(lines: pd.DataFrame, of_interest: logs.OfInterest | None) -> exim.Log:
+def _unnamed(lines: pd.DataFrame, of_interest: Choice | None) -> exim.Log:
     return logs.analyse(lines[lines["message_id"].isna()], of_interest)
 
 

@@ -129,8 +129,7 @@ def create(path: str | os.PathLike[str]) -> Any:
     OSError
         If that cannot be done.
     """
-    system, name = file_system(path)
-    with _told(path):
+    with _reached(path) as (system, name):
         return system.open_output_stream(name)
 
 
@@ -142,15 +141,13 @@ def make_folder(path: str | os.PathLike[str]) -> None:
     OSError
         If that cannot be done.
     """
-    system, name = file_system(path)
-    with _told(path):
+    with _reached(path) as (system, name):
         system.create_dir(name)
 
 
 def remove(path: str | os.PathLike[str]) -> None:
     """Remove a file, or a folder with all that it holds, if it is there."""
-    system, name = file_system(path)
-    with _told(path):
+    with _reached(path) as (system, name):
         kind = system.get_file_info(name).type
         if kind == fs.FileType.Directory:
             system.delete_dir(name)
@@ -160,8 +157,7 @@ def remove(path: str | os.PathLike[str]) -> None:
 
 def exists(path: str | os.PathLike[str]) -> bool:
     """Say whether a file or folder is there."""
-    system, name = file_system(path)
-    with _told(path):
+    with _reached(path) as (system, name):
         return system.get_file_info(name).type != fs.FileType.NotFound
 
 
@@ -232,6 +228,14 @@ def _remote(path: str) -> tuple[Any, str]:
         return fsspec.url_to_fs(path)
     except (ValueError, ImportError) as error:
         raise OSError(None, str(error), path) from error
+
+
+@contextmanager
+def _reached(path: str | os.PathLike[str]) -> Iterator[tuple[fs.FileSystem, str]]:
+    """Yield the file system of a path, and the path in it; what fails there names the path."""
+    system, name = file_system(path)
+    with _told(path):
+        yield system, name
 
 
 @contextmanager

@@ -39,9 +39,7 @@ SLOW = 5.0  # s: as long as a resolver waits for a name server before it asks ag
 TIMES = 3  # packets lost that are worth a word
 MOST_PORTS = 30  # in a display filter; beyond, it names the peer alone
 MOST_HARMLESS = 5  # paths of which something harmless is said: a busy host has more than anybody reads
-MOST_PATHS = (
-    100  # on which something failed that are examined, each for a tenth of a second; nobody reads more
-)
+MOST_PATHS = 100  # examined, of those on which something failed: each takes a tenth of a second
 _PATH = ["server", "client"]
 _GROUP = ["peer", "client", "manner", "direction"]
 

@@ -317,17 +317,14 @@ def _choose_zone(
     return (zone, "the offset at which log and capture join best"), looked
 
 
-def _meanwhile(captured: Captured) -> logs.OfInterest | None:
+def _meanwhile(captured: Captured) -> Choice | None:
     """Return what marks the attempts of a log, of any zone, that a capture may hold."""
     ends = captured.traffic.connections
     if ends.empty:
         return None
     zone = pd.Timedelta(seconds=join.FARTHEST_ZONE)
-    return partial(_ended_within, ends["start"].min() - zone, ends["end"].max() + zone)
-
-
-def _ended_within(since: pd.Timestamp, until: pd.Timestamp, attempts: pd.DataFrame) -> pd.Series:
-    return attempts["end"].between(since, until).fillna(False)
+    span = Wanted(since=ends["start"].min() - zone, until=ends["end"].max() + zone)
+    return partial(_matching, wanted=span)
 
 
 def _zoned(path: str) -> bool:

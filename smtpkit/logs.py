@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
@@ -13,7 +13,7 @@ import pandas as pd
 
 from smtpkit import exim, tables
 from smtpkit.files import open_input, size
-from smtpkit.spool import Spool
+from smtpkit.spool import Choice, Spool
 
 LARGE = 100 << 20  # bytes of logs, decompressed, of which all lines are no longer kept
 MOST = 100_000  # attempts that are kept of a large log
@@ -21,8 +21,6 @@ PARTITIONS = 64  # parts of a large log, each with all lines of its messages, of
 BATCH = 100_000  # lines that are put into the partitions at a time
 _BLOCK = 1 << 20
 _FAILED = ("deferral", "failure", "host_error")
-
-OfInterest = Callable[[pd.DataFrame], pd.Series]  # a filter: marks the attempts that are
 
 
 class Reading(NamedTuple):
@@ -37,8 +35,8 @@ def read(
     paths: Sequence[str],
     timezone: str | None = None,
     *,
-    of_interest: OfInterest | None = None,
-    first: OfInterest | None = None,
+    of_interest: Choice | None = None,
+    first: Choice | None = None,
     spool: Spool | None = None,
 ) -> Reading:
     """Read logs; of large ones only the lines of messages stay that were not all delivered at once.
@@ -115,9 +113,7 @@ def _partitions(partitions: Spool) -> Iterator[pd.DataFrame]:
         yield tables.concat(partitions.pieces(f"part{number}"), "log_lines")
 
 
-def analyse(
-    lines: pd.DataFrame, of_interest: OfInterest | None = None, spool: Spool | None = None
-) -> exim.Log:
+def analyse(lines: pd.DataFrame, of_interest: Choice | None = None, spool: Spool | None = None) -> exim.Log:
     """Return what whole messages say, and of their lines those of messages with a failed attempt."""
     attempts, messages = exim.attempts(lines), exim.messages(lines)
     failed = attempts[(attempts["outcome"] != "delivered").fillna(True)]
@@ -128,9 +124,7 @@ def analyse(
     return exim.Log(lines[kept], messages, attempts, tables.empty("skipped"))
 
 
-def _some(
-    log: exim.Log, of_interest: OfInterest | None, first: OfInterest | None, troubled: set[str]
-) -> exim.Log:
+def _some(log: exim.Log, of_interest: Choice | None, first: Choice | None, troubled: set[str]) -> exim.Log:
     """Keep so many messages of a part that all parts together have no more than `MOST` attempts."""
     attempts, most = log.attempts, MOST // PARTITIONS
     if len(attempts) <= most:

@@ -107,7 +107,7 @@ def _whole(frames: list[pd.DataFrame], name: str, files: Sequence[str]) -> pd.Da
     order = _in_order(frames, name, files)
     columns = list(frames[0])
     pieces = [dict(frame.items()) for frame in frames]
-    del frames[:]
+    frames.clear()
     # Column by column: each is let go of before the next is put together.
     found = {
         column: pd.concat([piece.pop(column) for piece in pieces], ignore_index=True).array.take(order)

@@ -30,9 +30,9 @@ class Workers(Protocol):
         self,
         paths: Sequence[str],
         timezone: str | None,
-        of_interest: logs.OfInterest | None = None,
+        of_interest: Choice | None = None,
         *,
-        first: logs.OfInterest | None = None,
+        first: Choice | None = None,
         final: bool = True,
     ) -> logs.Reading:
         """Read logs as `logs.read` does; what is not `final` is read again, and only looked at."""
@@ -61,9 +61,9 @@ class Here:
         self,
         paths: Sequence[str],
         timezone: str | None,
-        of_interest: logs.OfInterest | None = None,
+        of_interest: Choice | None = None,
         *,
-        first: logs.OfInterest | None = None,
+        first: Choice | None = None,
         final: bool = True,
     ) -> logs.Reading:
         """Read logs."""
