@@ -125,7 +125,7 @@ def reset(tcp: pd.DataFrame) -> pd.DataFrame:
 def _odd_id(own: pd.DataFrame, resets: pd.DataFrame) -> np.ndarray:
     """Say of which resets the identification departs from a sequence that the host kept to (RFC 6864)."""
     host = ["connection", "forward"]
-    numbered = own.dropna(subset="ip_id").astype({"ip_id": "int64"})
+    numbered = own[[*host, "ip_id"]].dropna(subset="ip_id").astype({"ip_id": "int64"})
     step = numbered.groupby(host)["ip_id"].diff().dropna() % 2**16
     stepped = numbered.loc[step.index, host].assign(even=step.between(1, NEAR_ID))
     kept = stepped.groupby(host)["even"].agg(["all", "size"])
