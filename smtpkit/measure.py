@@ -8,6 +8,8 @@ from __future__ import annotations
 import re
 from email.message import Message
 from email.parser import BytesParser
+from functools import lru_cache
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -25,6 +27,10 @@ _RECEIVED = re.compile(
     re.IGNORECASE | re.MULTILINE,
 )
 _MESSAGE_ID = re.compile(rb"^Message-ID:\s*<([^<>\s]{1,998})>", re.IGNORECASE | re.MULTILINE)
+# Fields of no matter to the MIME structure, with the lines that continue them.
+_OTHER_FIELDS = re.compile(
+    rb"(?:^(?!content-|-)[!-9;-~]+:[^\r\n]*\n(?:[ \t][^\r\n]*\n)*)+", re.IGNORECASE | re.MULTILINE
+)
 
 
 class Measure:
@@ -99,12 +105,14 @@ class Measure:
         if len(ends):
             begun = self.unended_head if self.unended else b""
             start, begin = block[: ends[0]], octets[ends[:-1] + 1]
-            lengths = np.diff(ends, prepend=-1) - 1 - after_cr
+            lengths = ends - after_cr
+            lengths[1:] -= ends[:-1] + 1
             lengths[0] = self._ended(start)
             dots = np.append((begun + start)[:1] == b".", begin == DOT)
             self._lengths(lengths - self._doubled(dots), self.lines)
-            if self._outline.wants(begun + start, begin):
-                self._outline.take([begun + start, *block.split(b"\n")[1:-1]])
+            delimiters = (np.flatnonzero(begin == DASH) + 1).tolist()
+            if self._outline.in_header or delimiters or (begun + start).startswith(b"--"):
+                self._outline.take([begun + start, *block.split(b"\n")[1:-1]], delimiters)
             self.lines += len(ends)
             self.unended, self.unended_head = 0, b""
         rest = block[ends[-1] + 1 :] if len(ends) else block
@@ -148,7 +156,7 @@ class Measure:
         if self.unended:
             dots = np.array([self.unended_head.startswith(b".")])
             self._lengths(self.unended - self._doubled(dots), self.lines)
-            self._outline.take([self.unended_head])
+            self._outline.take([self.unended_head], [])
             self.lines += 1
 
     def seen(self) -> dict[str, Any]:
@@ -240,34 +248,36 @@ class _Outline:
     """The header and what follows each delimiter line: enough for the structure, whatever the parts' size."""
 
     def __init__(self) -> None:
+        self.in_header = True
         self._kept: list[bytes] = []
         self._size = self._parts = 0
-        self._wanted = True  # inside a header
 
-    def wants(self, first: bytes, begin: np.ndarray) -> bool:
-        """Say whether a block has a line to take: the `first`, or one that begins with these octets."""
-        return self._wanted or first.startswith(b"--") or bool((begin == DASH).any())
-
-    def take(self, lines: list[bytes]) -> None:
-        """Take lines, keep those of a header."""
-        for line in lines:
-            if line.startswith(b"--"):
-                self._wanted = self._parts < _MOST_PARTS
+    def take(self, lines: list[bytes], delimiters: list[int]) -> None:
+        """Take lines, keep those of a header; besides the first only those at `delimiters` may be one."""
+        for start, end in pairwise([0, *delimiters, len(lines)]):
+            if lines[start].startswith(b"--"):
+                self.in_header = self._parts < _MOST_PARTS
                 self._parts += 1
-            if self._wanted and self._size < _OUTLINE:
-                kept = line[:_OUTLINE_LINE].rstrip(b"\r")
+            while start < end and self.in_header and self._size < _OUTLINE:
+                kept = lines[start][:_OUTLINE_LINE].rstrip(b"\r")
                 self._kept.append(kept)
                 self._size += len(kept) + 1
-                self._wanted = bool(kept)
+                self.in_header = bool(kept)
+                start += 1
 
     def structure(self) -> str | None:
         """Return the MIME structure (RFC 2046), as in ``multipart/mixed(text/plain, image/png base64)``."""
         if not self._kept:
             return None
-        try:
-            return _structure(BytesParser().parsebytes(b"\n".join(self._kept) + b"\n"))
-        except (ValueError, LookupError, TypeError, AttributeError):
-            return None  # the standard library stumbles over some parameters (RFC 2231) that make no sense
+        return _structure_of(_OTHER_FIELDS.sub(b"X:\n", b"\n".join(self._kept) + b"\n"))
+
+
+@lru_cache(maxsize=1000)  # most messages without parts have the same
+def _structure_of(outline: bytes) -> str | None:
+    try:
+        return _structure(BytesParser().parsebytes(outline))
+    except (ValueError, LookupError, TypeError, AttributeError):
+        return None  # the standard library stumbles over some parameters (RFC 2231) that make no sense
 
 
 def _structure(part: Message) -> str:
