@@ -19,9 +19,10 @@ import pandas as pd
 from tqdm.asyncio import tqdm as plain
 from tqdm.auto import tqdm
 
-from smtpkit import smtp, tables
+from smtpkit import listener, smtp, tables
 from smtpkit.capture import CaptureError, Knowledge, Reader, Seen, in_order, look, payload_of, together
 from smtpkit.files import size
+from smtpkit.listener import Listeners
 from smtpkit.spool import Spool
 from smtpkit.traffic import Kept, OfInterest, Room, Traffic, analyse, nothing, whole
 
@@ -100,7 +101,9 @@ def read(
     if _worth_workers(sources):
         readings = _on_all_cores(each, sources)
     else:
-        readings = [each(source, silent=_SILENT) for source in sources]
+        alone = len(sources) == 1 and _large(sources[0].paths)
+        others = listener.others(cores()) if alone else 0
+        readings = [each(source, silent=_SILENT, others=others) for source in sources]
     by_number: dict[int, list[tuple[Source, Reading]]] = {}
     for source, reading in zip(sources, readings, strict=True):
         by_number.setdefault(source.capture, []).append((source, reading))
@@ -200,7 +203,7 @@ def joined(shared: Sequence[Shared], captures: pd.DataFrame) -> Traffic:
     streams = smtp.Streams()
     for packets, payload in shared:
         streams.feed(packets, payload)
-    return analyse(tables.concat([packets for packets, _ in shared], "packets"), streams.close(), captures)
+    return analyse(tables.concat([packets for packets, _ in shared], "packets"), streams.close, captures)
 
 
 def read_source(
@@ -210,15 +213,22 @@ def read_source(
     of_interest: OfInterest | None = None,
     spool: Spool | None = None,
     silent: bool | None = True,
+    others: int = 0,
 ) -> Reading:
-    """Read files one after the other, batch by batch of whole connections (see `Kept`)."""
+    """Read files one after the other, batch by batch of whole connections (see `Kept`).
+
+    So many `others`, processes, help to listen (see `Listeners`).
+    """
     reader = Reader(*source.paths, capture=source.capture, knowledge=source.knowledge)
-    kept, batches, error = Kept(most, of_interest, spool), Batches(reader, source, silent), None
+    streams = Listeners(source.paths, source.capture, others) if others else smtp.Streams()
+    kept, batches, error = Kept(most, of_interest, spool), Batches(reader, source, streams, silent), None
     try:
-        for packets, heard, captures in batches:
-            kept.add(analyse(packets, heard, captures))
+        for packets, hear, captures in batches:
+            kept.add(analyse(packets, hear, captures))
     except CaptureError as found:
         error = str(found)
+    except ChildProcessError as found:
+        error = f"{found.filename}: {found.strerror}; nothing of it was analysed further"
     except OSError as found:
         error = f"{found.filename}: cannot be read any more ({found.strerror}); is it still there?"
     return Reading(
@@ -233,18 +243,21 @@ def read_source(
 
 
 class Batches:
-    """Iterates over batches of whole connections: packets, what was said in them, table `captures`.
+    """Iterates over batches of whole connections: packets, what gives what was said in them, `captures`.
 
     Connections that reach into other files are not among them, but in `shared` afterwards.
     """
 
-    def __init__(self, reader: Reader, source: Source, silent: bool | None = True) -> None:
+    def __init__(
+        self, reader: Reader, source: Source, streams: smtp.Streams | Listeners, silent: bool | None = True
+    ) -> None:
         self.shared: list[Shared] = []
         self._reader, self._source, self._silent = reader, source, silent
-        self._streams = smtp.Streams()
+        self._streams = streams
         self._open: list[pd.DataFrame] = []
+        self._connections: set[int] = set()
 
-    def __iter__(self) -> Iterator[tuple[pd.DataFrame, smtp.Heard, pd.DataFrame]]:
+    def __iter__(self) -> Iterator[tuple[pd.DataFrame, Callable[[], smtp.Heard], pd.DataFrame]]:
         seen, captures, rows, before, held = self._source.seen, self._source.captures, 0, 0, 0
         batches = tqdm(self._reader, desc="capture", unit=" batches", disable=self._silent, leave=False)
         for packets, payload in batches:
@@ -257,10 +270,10 @@ class Batches:
                 yield *self._ended(seen.streams[(before <= seen.last_row) & (seen.last_row < rows)]), captures
                 before, held = rows, self._weight()
         captures = self._reader.captures if captures is None else captures
-        yield tables.concat(self._open, "packets"), self._streams.close(), captures
+        yield tables.concat(self._open, "packets"), self._streams.close, captures
 
     def _weight(self) -> int:
-        return sum(map(len, self._open)) + PER_CONNECTION * len(self._streams)
+        return sum(map(len, self._open)) + PER_CONNECTION * len(self._connections)
 
     def _take(self, packets: pd.DataFrame, payload: list[bytes]) -> None:
         if len(self._source.shared):
@@ -269,10 +282,12 @@ class Batches:
             packets, payload = packets[~shared], list(compress(payload, ~shared))
         self._streams.feed(packets, payload)
         self._open.append(packets)
+        self._connections.update(packets["stream"].dropna().unique().tolist())
 
-    def _ended(self, streams: np.ndarray) -> tuple[pd.DataFrame, smtp.Heard]:
+    def _ended(self, streams: np.ndarray) -> tuple[pd.DataFrame, Callable[[], smtp.Heard]]:
         """Let go of connections that have ended, and of packets that belong to none."""
         packets = tables.concat(self._open, "packets")
         ended = packets["stream"].isna() | packets["stream"].isin(streams)
         self._open = [packets[~ended]]
-        return packets[ended].reset_index(drop=True), self._streams.close(streams)
+        self._connections.difference_update(streams.tolist())
+        return packets[ended].reset_index(drop=True), partial(self._streams.close, streams)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -48,21 +48,22 @@ class OfInterest(Protocol):
         """Return the rows of `connections` that are."""
 
 
-def analyse(packets: pd.DataFrame, heard: smtp.Heard, captures: pd.DataFrame) -> Traffic:
+def analyse(packets: pd.DataFrame, hear: Callable[[], smtp.Heard], captures: pd.DataFrame) -> Traffic:
     """Return the tables of whole connections.
 
     Parameters
     ----------
     packets : DataFrame
         Table `packets`: all of these connections, and those that belong to none.
-    heard
-        What was said in them.
+    hear
+        Returns what was said in them; called last, for it may have to wait.
     captures : DataFrame
         Table `captures`: until when they were watched.
     """
     analysed = tcp.analysis(packets)
     stalls, sizes = tcp.stalls(analysed, captures), mtu.sizes(analysed)
-    return Traffic(analysed, tcp.connections(analysed), stalls, sizes, *heard, _counts(analysed))
+    connections, counts = tcp.connections(analysed), _counts(analysed)
+    return Traffic(analysed, connections, stalls, sizes, *hear(), counts)
 
 
 def _counts(packets: pd.DataFrame) -> pd.DataFrame:
@@ -79,7 +80,7 @@ def _counts(packets: pd.DataFrame) -> pd.DataFrame:
 def nothing() -> Traffic:
     """Return the tables of no connection."""
     captures = tables.empty("captures")
-    return analyse(tables.empty("packets"), smtp.Streams().close(), captures)
+    return analyse(tables.empty("packets"), smtp.Streams().close, captures)
 
 
 def whole(pieces: list[Traffic], files: Sequence[str]) -> Traffic:

@@ -1,6 +1,9 @@
 """Batches, shares and limits change where rows are held, never what they say."""
 
+import os
+import signal
 import subprocess
+import sys
 
 import pandas as pd
 import pytest
@@ -8,7 +11,7 @@ from conftest import ROOT, needs
 from pandas.testing import assert_frame_equal
 
 import smtpkit
-from smtpkit import logs, reading, stored
+from smtpkit import listener, logs, reading, stored
 from smtpkit.cli import main
 from smtpkit.incident import TABLE_NAMES, load
 from smtpkit.spool import Spool
@@ -69,6 +72,41 @@ def test_batches_of_whole_connections_say_what_all_at_once_say(name, request):
     expected = load(SAMPLES / name)
     request.getfixturevalue("in_batches")
     same(load(SAMPLES / name), expected)
+
+
+@pytest.fixture
+def with_listeners(on_three_cores, monkeypatch):
+    monkeypatch.setattr(listener, "others", lambda cores: cores - 1)
+
+
+@pytest.mark.parametrize("name", [WITH_ICMP, TWO_ENDS])
+def test_several_processes_hear_what_one_does(name, request):
+    capture = next((SAMPLES / name).glob("*.pcap*"))
+    expected = load(capture)
+    request.getfixturevalue("in_batches")
+    request.getfixturevalue("with_listeners")
+    same(load(capture), expected)
+
+
+def test_a_listener_that_is_ended_is_told(with_listeners, monkeypatch):
+    monkeypatch.setattr(listener, "_answer", lambda *_: os.kill(os.getpid(), signal.SIGKILL))
+    capture = next((SAMPLES / WITH_ICMP).glob("*.pcap*"))
+    found = load(capture)
+    assert found.inputs.loc[0, "error"].startswith(f"{capture}: a process that listened was ended")
+    assert found.connections.empty
+
+
+def test_a_fault_of_a_listener_is_raised_here(with_listeners, monkeypatch):
+    monkeypatch.setattr(listener, "_answer", lambda *_: 1 // 0)
+    with pytest.raises(ZeroDivisionError):
+        load(next((SAMPLES / WITH_ICMP).glob("*.pcap*")))
+
+
+def test_nothing_is_forked_beside_threads(monkeypatch):
+    monkeypatch.setattr(listener.threading, "active_count", lambda: 1)
+    assert listener.others(2) == (sys.platform == "linux")
+    monkeypatch.setattr(listener.threading, "active_count", lambda: 2)
+    assert listener.others(2) == 0
 
 
 @needs("tshark")

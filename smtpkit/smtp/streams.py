@@ -41,10 +41,6 @@ class Streams:
     def __init__(self) -> None:
         self._connections: dict[tuple[int, int], _Connection] = {}
 
-    def __len__(self) -> int:
-        """Return the number of connections that are listened to."""
-        return len(self._connections)
-
     def feed(self, packets: pd.DataFrame, payload: Sequence[bytes]) -> None:
         """Take the next batch.
 
