@@ -217,8 +217,10 @@ def _longest(same: np.ndarray, above: int) -> tuple[int, int]:
     while (longer := lasting[width:] & lasting[:-width]).any():
         lasting, width = longer, 2 * width
     places = np.flatnonzero(lasting)
-    ends = np.flatnonzero(np.diff(places, append=-1) != 1)
-    counts = np.diff(ends, prepend=-1)
+    ends = np.flatnonzero(np.append(places[1:] - places[:-1] != 1, True))
+    counts = ends.copy()
+    counts[1:] -= ends[:-1]
+    counts[0] += 1
     most = int(counts.argmax())
     return width + int(counts[most]), int(places[ends[most]] - counts[most] + 1)
 

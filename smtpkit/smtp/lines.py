@@ -35,10 +35,13 @@ class Lines:
 
     def take(self, piece: Piece, at: int) -> tuple[Line | None, int]:
         """Return the line that ends at or behind offset `at` of a piece, if any, and the offset after it."""
-        if self._first is None:
-            self._start, self._first = piece.start + at, piece.place
         end = piece.data.find(b"\n", at)
         after = end + 1 if end >= 0 else len(piece.data)
+        if self._first is None and end >= 0:
+            text = _text(piece.data[at:after])
+            return Line(piece.start + at, piece.start + after, text, False, piece.place, piece.place), after
+        if self._first is None:
+            self._start, self._first = piece.start + at, piece.place
         self._head += piece.data[at : min(after, at + LONGEST + 2 - len(self._head))]
         if end < 0:
             return None, after
@@ -51,9 +54,12 @@ class Lines:
         return self._line(gap_end, self._first, cut=True)
 
     def _line(self, end: int, last: Place, *, cut: bool) -> Line:
-        text = bytes(self._head).removesuffix(b"\n").removesuffix(b"\r")[:LONGEST]
         assert self._first is not None
-        line = Line(self._start, end, text, cut, self._first, last)
+        line = Line(self._start, end, _text(bytes(self._head)), cut, self._first, last)
         self._head.clear()
         self._first = None
         return line
+
+
+def _text(line: bytes) -> bytes:
+    return line.removesuffix(b"\n").removesuffix(b"\r")[:LONGEST]

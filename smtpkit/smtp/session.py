@@ -39,7 +39,7 @@ class Session:
         self.first: Place | None = None
         self.syn_seen = self.server_seen = False
         self.syn_ack: int | None = None
-        self.spoken: list[dict[str, Any]] = []
+        self.spoken: list[tuple[Any, ...]] = []  # rows of `dialogue`, but for the connection
         self.transactions: list[Transaction] = []
         self.hello: str | None = None
         self.keywords: list[str] = []
@@ -376,16 +376,15 @@ class Session:
         return after.place.ack if after else self.received.sent
 
     def _write_command(self, command: Command) -> None:
-        row = {"direction": "forward", "verb": command.verb, "argument": command.argument}
-        self._write(row, command.start, None if command.cut else command.end, command.last)
+        said = (command.verb, command.argument, None, None)
+        self._write("forward", command.start, None if command.cut else command.end, said, command.last)
 
-    def _write_reply(self, line: ReplyLine, verb: str | None) -> None:
-        text = None if line.code == 334 else line.text  # a challenge is half of a secret
-        row = {"direction": "reverse", "verb": verb, "reply_code": line.code, "text": text}
-        self._write(row, line.line.start, None if line.line.cut else line.line.end, line.line.last)
+    def _write_reply(self, reply: ReplyLine, verb: str | None) -> None:
+        line, text = reply.line, None if reply.code == 334 else reply.text  # a challenge is half of a secret
+        said = (verb, None, reply.code, text)
+        self._write("reverse", line.start, None if line.cut else line.end, said, line.last)
 
-    def _write(self, row: dict[str, Any], start: int, end: int | None, place: Place) -> None:
+    def _write(self, direction: str, start: int, end: int | None, said: tuple[Any, ...], at: Place) -> None:
         if len(self.spoken) < MOST_LINES:
-            row |= {"file": place.file, "frame": place.frame, "time": place.time, "relative_seq": start}
-            row["length"] = None if end is None else end - start
-            self.spoken.append(row)
+            length = None if end is None else end - start
+            self.spoken.append((at.time, direction, start, length, *said, at.file, at.frame))

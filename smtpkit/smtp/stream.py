@@ -35,6 +35,8 @@ class Piece(NamedTuple):
 
     def part(self, start: int, end: int) -> Piece:
         """Return what lies from `start` to `end`, both inside."""
+        if start == self.start and end == self.end:
+            return self
         data = self.data[start - self.start : end - self.start] if self.data else b""
         return Piece(start, end, data, self.place)
 

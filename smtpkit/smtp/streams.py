@@ -73,12 +73,11 @@ class Streams:
             `sessions` and the others, in order of capture and stream: of connections to an SMTP port, and of
             all others where SMTP was spoken.
         """
-        rows: dict[str, list[dict[str, Any]]] = {name: [] for name in Heard._fields}
+        rows: dict[str, list[tuple[Any, ...]]] = {name: [] for name in Heard._fields}
         chosen = None if streams is None else set(streams)
         for key in sorted(k for k in self._connections if chosen is None or k[1] in chosen):
-            for name, row in self._connections.pop(key).rows():
-                row |= zip(KEY, key, strict=True)
-                rows[name].append(row)
+            for name, found in self._connections.pop(key).rows(dict(zip(KEY, key, strict=True))).items():
+                rows[name] += found
         heard = {name: _table(found, name) for name, found in rows.items()}
         heard["dialogue"] = heard["dialogue"].sort_values(_ORDER, kind="stable", ignore_index=True)
         return Heard(**heard)
@@ -232,28 +231,38 @@ class _Connection:
         if not forward and session.syn_ack is None:
             session.syn_ack = segment.time
 
-    def rows(self) -> Iterator[tuple[str, dict[str, Any]]]:
-        """Yield its rows with the names of their tables; none if this is no SMTP on a port of another."""
+    def rows(self, key: dict[str, int]) -> dict[str, list[tuple[Any, ...]]]:
+        """Return the rows of each table; none if this is no SMTP on a port of another."""
         session = self._session
         session.close()
         if not (self._on_smtp_port or session.knows_smtp):
-            return
-        yield "sessions", session.row() | {"file": self._first.file, "frame": self._first.frame}
-        for transaction in session.transactions:
-            yield "transactions", transaction.row(session.sent, server_seen=session.server_seen)
-            if transaction.content:
-                number = {"transaction": transaction.number, "file": transaction.first.file}
-                yield "content", transaction.content | number
-        yield from (("dialogue", line) for line in session.spoken)
+            return {}
+        own = key | {"file": self._first.file, "frame": self._first.frame}
+        transactions, content = [], []
+        for one in session.transactions:
+            transactions.append(one.row(session.sent, server_seen=session.server_seen) | key)
+            if one.content:
+                content.append(one.content | {"transaction": one.number, "file": one.first.file} | key)
+        return {
+            "sessions": _cells([session.row() | own], "sessions"),
+            "transactions": _cells(transactions, "transactions"),
+            "content": _cells(content, "content"),
+            "dialogue": [(*key.values(), *line) for line in session.spoken],
+        }
 
 
-def _table(rows: list[dict[str, Any]], name: str) -> pd.DataFrame:
-    """Return a table column by column: of dicts, pandas would first have to find out what is in them."""
-    dtypes = {column.name: column.dtype for column in tables.TABLES[name]}
-    absent: dict[str, Any] = dict.fromkeys(dtypes)
-    cells = zip(*((absent | row).values() for row in rows), strict=False)  # what is of no column comes last
-    columns = {name: _column(values, dtypes[name]) for name, values in zip(dtypes, cells, strict=False)}
-    return tables.conform(pd.DataFrame(columns), name)
+def _cells(rows: list[dict[str, Any]], name: str) -> list[tuple[Any, ...]]:
+    """Return the cells of rows in the order of the table's columns."""
+    names = [column.name for column in tables.TABLES[name]]
+    return [tuple(map(row.get, names)) for row in rows]
+
+
+def _table(rows: list[tuple[Any, ...]], name: str) -> pd.DataFrame:
+    """Return a table column by column: of rows, pandas would first have to find out what is in them."""
+    columns = zip(tables.TABLES[name], zip(*rows, strict=True), strict=False)  # no columns without rows
+    return tables.conform(
+        pd.DataFrame({one.name: _column(values, one.dtype) for one, values in columns}), name
+    )
 
 
 def _column(values: tuple[Any, ...], dtype: Any) -> Any:
