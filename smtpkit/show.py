@@ -28,6 +28,7 @@ from smtpkit.tables import ENDS, KEY
 
 DOCUMENT = "application/vnd.smtpkit.findings+json"  # where the verdict carries what the command line prints
 MOST_ROWS = 500  # of a table
+MOST_FINDINGS = 20  # that are told in full
 MOST_EMBEDDED = 1 << 19  # bytes of a capture inside the page
 _PATH = ["capture", "client", "server"]
 
@@ -71,8 +72,20 @@ class Example(NamedTuple):
 
 
 def verdict(document: dict[str, Any]) -> Shown:
-    """Return what was found, two sentences a finding; the command line reads `document` from it."""
-    return Shown(_part("verdict", document), document)
+    """Return what was found, two sentences a finding, of very many a row; `document` goes with it."""
+    others = [
+        [one["severity"], one["cause"].replace("_", " "), one["confidence"], one["peer"], one["messages"]]
+        for one in document["findings"][MOST_FINDINGS:]
+        if one["peer"]
+    ]
+    rows = [[*words, str(len(messages))] for *words, messages in others]
+    return Shown(_part("verdict", _told(document), rows), document)
+
+
+def _told(document: dict[str, Any]) -> dict[str, Any]:
+    """Return the document with the findings that are told in full: the first ones, and those of no server."""
+    first, more = document["findings"][:MOST_FINDINGS], document["findings"][MOST_FINDINGS:]
+    return document | {"findings": first + [finding for finding in more if not finding["peer"]]}
 
 
 def scope(incident: Incident) -> Shown:
@@ -92,28 +105,29 @@ def scope(incident: Incident) -> Shown:
 
 def remedies(document: dict[str, Any]) -> Shown:
     """Return the next test and the remedies of each finding."""
-    return Shown(_part("remedies", document))
+    return Shown(_part("remedies", _told(document)))
 
 
 def evidence(document: dict[str, Any]) -> Shown:
     """Return what speaks for each finding and what against it, with the sources."""
-    return Shown(_part("evidence", document))
+    return Shown(_part("evidence", _told(document)))
 
 
 def ruled_out(document: dict[str, Any]) -> Shown:
     """Return the causes that do not hold, and why."""
-    return Shown(_part("ruled_out", document))
+    return Shown(_part("ruled_out", _told(document)))
 
 
 def not_observable(document: dict[str, Any]) -> Shown:
     """Return what the inputs could not tell."""
-    return Shown(_part("not_observable", document))
+    return Shown(_part("not_observable", _told(document)))
 
 
 def display_filters(document: dict[str, Any], incident: Incident) -> Shown:
     """Return for each finding a Wireshark display filter, and its packets as a capture inside the page."""
-    captures = [_capture(incident, finding) for finding in document["findings"]]
-    return Shown(_part("display_filters", document, captures))
+    told = _told(document)
+    captures = [_capture(incident, finding) for finding in told["findings"]]
+    return Shown(_part("display_filters", told, captures))
 
 
 def _capture(incident: Incident, finding: dict[str, Any]) -> str | None:

@@ -960,6 +960,8 @@ def concat(frames: Iterable[pd.DataFrame], table: str) -> pd.DataFrame:
 
 def among(frame: pd.DataFrame, keys: pd.DataFrame) -> pd.Series:
     """Mark the rows of `frame` whose connection (capture and stream) is one of those in `keys`."""
+    if frame.empty or keys.empty:
+        return pd.Series(False, frame.index)
     number = frame["capture"].astype("Int64") * 2**32 + frame["stream"].astype("Int64")
     known = (keys["capture"].astype("Int64") * 2**32 + keys["stream"].astype("Int64")).dropna()
     return number.isin(known).astype(bool)

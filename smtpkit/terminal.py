@@ -20,6 +20,7 @@ _STATES = {
 }
 _INDENT = "  "
 NARROWEST = 20  # columns
+MOST_FINDINGS = 20  # that are told in full, the others in a line
 MOST_HEALTHY = 20  # servers that are named
 
 
@@ -33,13 +34,14 @@ def verdict(document: dict[str, Any], console: Console) -> None:
     console
         Where to.
     """
-    for finding in document["findings"]:
+    told, others = _parted(document)
+    for finding in told:
         _head(finding, console)
         _command("Next test: ", finding["next_test"], console)
         for remedy in finding["remedies"][:1]:
             _paragraph(f"{_INDENT}Remedy:    ", _text(remedy), console)
         console.print()
-    _end(document, console)
+    _end(document, others, console)
 
 
 def page(document: dict[str, Any], console: Console) -> None:
@@ -52,7 +54,8 @@ def page(document: dict[str, Any], console: Console) -> None:
     console
         Where to.
     """
-    for finding in document["findings"]:
+    told, others = _parted(document)
+    for finding in told:
         _head(finding, console)
         _section("Why", "+", map(_told, finding["evidence"]), console)
         _section("Against it", "-", map(_told, finding["against"]), console)
@@ -65,7 +68,7 @@ def page(document: dict[str, Any], console: Console) -> None:
             _paragraph(f"{_INDENT}Remedy {number}:  ", _text(remedy), console)
         _command("Wireshark: ", finding["display_filter"], console)
         console.print()
-    _end(document, console)
+    _end(document, others, console)
 
 
 def changes(changes: Sequence[Mapping[Any, Any]], console: Console) -> None:
@@ -87,11 +90,15 @@ def changes(changes: Sequence[Mapping[Any, Any]], console: Console) -> None:
 
 
 def _head(finding: dict[str, Any], console: Console) -> None:
+    console.print(_name(finding), soft_wrap=True)
+    _paragraph(_INDENT, _text(finding["sentence"], "bold"), console)
+
+
+def _name(finding: dict[str, Any], at: str = "") -> Text:
     count = len(finding["messages"])
     affected = f"; {count} message{'s' * (count != 1)} affected" if count else ""
-    title = f"{finding['severity'].upper()}: {finding['cause']} ({finding['confidence']}{affected})"
-    console.print(Text(title, _STYLES[finding["severity"]]), soft_wrap=True)
-    _paragraph(_INDENT, _text(finding["sentence"], "bold"), console)
+    title = f"{finding['severity'].upper()}: {finding['cause']}{at} ({finding['confidence']}{affected})"
+    return _text(title, _STYLES[finding["severity"]])
 
 
 def _section(title: str, sign: str, items: Iterable[Text], console: Console) -> None:
@@ -127,7 +134,17 @@ def _command(name: str, command: str, console: Console) -> None:
     console.print(Text(f"{_INDENT}{name}").append(printable(command), "green"), soft_wrap=True)
 
 
-def _end(document: dict[str, Any], console: Console) -> None:
+def _parted(document: dict[str, Any]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Return the findings that are told in full, the first ones and those of no server, and the others."""
+    first, more = document["findings"][:MOST_FINDINGS], document["findings"][MOST_FINDINGS:]
+    return first + [one for one in more if not one["peer"]], [one for one in more if one["peer"]]
+
+
+def _end(document: dict[str, Any], others: list[dict[str, Any]], console: Console) -> None:
+    for finding in others:
+        console.print(_name(finding, f" at {finding['peer']}"), soft_wrap=True)
+    if others:
+        console.print("--json tells these in full, and --peer ADDRESS those of one server.\n", soft_wrap=True)
     if not document["findings"]:
         nothing = (
             "Nothing failed, and no path shows a defect, as far as these inputs tell."
@@ -137,5 +154,5 @@ def _end(document: dict[str, Any], console: Console) -> None:
         console.print(nothing, soft_wrap=True)
     if document["healthy"]:
         healthy, more = document["healthy"][:MOST_HEALTHY], len(document["healthy"]) - MOST_HEALTHY
-        others = f" and {more} more" if more > 0 else ""
-        console.print(Text(f"Healthy: {', '.join(healthy)}{others}"), soft_wrap=True)
+        rest = f" and {more} more" if more > 0 else ""
+        console.print(Text(f"Healthy: {', '.join(healthy)}{rest}"), soft_wrap=True)

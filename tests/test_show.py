@@ -93,6 +93,18 @@ def test_several_findings_are_told_apart_in_every_part():
         assert "<h3>2. unexplained at 198.51.100.7</h3>" in part(two).html
 
 
+def test_of_very_many_findings_the_last_ones_have_a_row_each(monkeypatch):
+    monkeypatch.setattr(show, "MOST_FINDINGS", 1)
+    others = [finding(peer="203.0.113.26", sentence="Told elsewhere."), finding(peer=None, sentence="More.")]
+    verdict = repr(show.verdict(document(finding(), *others)))
+    assert "Large packets vanish." in verdict
+    assert "More." in verdict
+    assert "Told elsewhere." not in verdict
+    assert "error pmtu black hole certain 203.0.113.26 1" in verdict
+    assert "203.0.113.26" not in repr(show.evidence(document(finding(), *others)))
+    assert "The other findings" not in repr(show.verdict(document(finding())))
+
+
 def test_evidence_has_both_sides_with_sources():
     against = [{"sentence": "But this.", "source": "mainlog line 3"}]
     lines = repr(show.evidence(document(finding(against=against)))).splitlines()

@@ -12,7 +12,8 @@ HOSTILE = "[red]x[/red] \x1b[31m \u202e $(reboot)\n"
 
 def finding(**more):
     return {
-        **{"severity": "error", "cause": "receiver_stall", "confidence": "likely", "messages": ["a", "b"]},
+        **{"peer": "198.51.100.25", "severity": "error", "cause": "receiver_stall", "confidence": "likely"},
+        "messages": ["a", "b"],
         "sentence": "198.51.100.25 stops reading.",
         "evidence": [{"sentence": "Its window was 0 for 30 s.", "source": "a.pcap frame 7"}],
         "against": [],
@@ -48,6 +49,20 @@ def test_the_page_in_its_order():
         "  Wireshark: ip.addr == 198.51.100.25\n"
         "\n"
         "Healthy: 203.0.113.25\n"
+    )
+
+
+@pytest.mark.parametrize("show", [terminal.page, terminal.verdict])
+def test_of_very_many_findings_the_last_ones_have_a_line_each(show, monkeypatch):
+    monkeypatch.setattr(terminal, "MOST_FINDINGS", 1)
+    more = finding(peer="203.0.113.26", sentence="Told elsewhere.", messages=["c"])
+    text = printed(show, finding(), more, finding(peer=None, sentence="More."))
+    assert text.count("198.51.100.25 stops reading.") == 1
+    assert text.count("More.") == 1
+    assert "Told elsewhere." not in text
+    assert text.endswith(
+        "ERROR: receiver_stall at 203.0.113.26 (likely; 1 message affected)\n"
+        "--json tells these in full, and --peer ADDRESS those of one server.\n\n"
     )
 
 

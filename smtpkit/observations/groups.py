@@ -198,7 +198,7 @@ def _with_features(tried: pd.DataFrame, features: Features) -> pd.DataFrame:
     unknown: dict[str, Any] = dict.fromkeys((*FEATURES, "end_split"), pd.NA)
     found = tried.assign(**unknown)
     for named, placed in features.sources:
-        for name in named:
+        for name in named if len(named) or len(placed) else ():
             by_place = pd.Series(placed[name].reindex(keys).to_numpy(), index=found.index)
             found[name] = found[name].fillna(ids.map(named[name])).fillna(by_place)
     numbers = {name: pd.to_numeric(found[name]).astype("Float64") for name in FEATURES}
