@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import signal
-import sys
-import threading
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from itertools import compress, islice
@@ -23,14 +21,6 @@ AHEAD = 16  # batches of the reader that other processes may be ahead by: what t
 MOST_OTHERS = 3  # processes; with more the one that follows TCP is the last to end
 
 
-def others(cores: int) -> int:
-    """Return how many processes can be forked to help: none beside threads, which a fork leaves behind.
-
-    Any other way to start one has it load pandas again, which takes longer than it gains.
-    """
-    return min(cores - 1, MOST_OTHERS) if sys.platform == "linux" and threading.active_count() == 1 else 0
-
-
 class Share(NamedTuple):
     """Some connections: those whose number leaves one of these remainders."""
 
@@ -43,7 +33,7 @@ class Share(NamedTuple):
 
 
 class Listeners:
-    """Gives what `smtp.Streams` does.
+    """Gives what `smtp.Streams` does, from forked processes (see `cores.may_fork`).
 
     Parameters
     ----------

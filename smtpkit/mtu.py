@@ -14,7 +14,7 @@ from smtpkit.tables import KEY
 TIMES = 3  # a packet lost so often, while smaller ones pass, is too big and not unlucky (facts A1)
 MIN_PMTU = 552  # no kernel sends smaller full-size segments: net.ipv4.route.min_pmtu
 _KEY = [*KEY, "direction"]
-_PATH = ["capture", "client", "server", "direction"]
+PATH = ["capture", "client", "server", "direction"]  # by which packets took the same way
 _HEADERS = {4: 40, 6: 60}  # IP and TCP without options
 TO_ACT = pd.Timedelta(seconds=1)  # for an ICMP message to change what its receiver sends
 ETHERNET_MTU = 1500
@@ -107,7 +107,7 @@ def path_mtu(
     ends = connections[[*KEY, "client", "server"]]
     sizes, stalls = (frame.merge(ends, on=KEY) for frame in (sizes, stalls))
     found = _announced(sizes, connections)
-    found["delivered"] = sizes[sizes["delivered"] > 0].groupby(_PATH)["ip_len"].max()
+    found["delivered"] = sizes[sizes["delivered"] > 0].groupby(PATH)["ip_len"].max()
     found["delivered_above"] = found["delivered"].mask(found["delivered"].notna(), 0)
     found["inferred"] = False
     found["probed"] = _probed(stalls, connections)
@@ -119,7 +119,7 @@ def path_mtu(
     larger = _larger_after_icmp(sizes, connections, {path: row.get("lost") for path, row in rows.items()})
     for path, row in rows.items():
         row["shrank"] = path not in larger if row["too_big"] else pd.NA
-    named = (dict(zip(_PATH, path, strict=True)) | row for path, row in rows.items())
+    named = (dict(zip(PATH, path, strict=True)) | row for path, row in rows.items())
     return tables.from_rows(named, "path_mtu")
 
 
@@ -143,7 +143,7 @@ def loss_rates(sizes: pd.DataFrame, connections: pd.DataFrame) -> pd.DataFrame:
     single = sizes[~sizes["offload"]].merge(connections[[*KEY, "client", "server"]], on=KEY)
     numbers = np.searchsorted(CLASSES, single["ip_len"].to_numpy("int64"), side="right") - 1
     single = single.assign(number=numbers, sent=single["sent"] - single["undecided"])
-    found = single.groupby([*_PATH, "number"])[["sent", "lost"]].sum().reset_index()
+    found = single.groupby([*PATH, "number"])[["sent", "lost"]].sum().reset_index()
     found = found[found["sent"] > 0]
     sent, lost = found["sent"].to_numpy(float), found["lost"].to_numpy(float)
     low, high = loss_interval(lost, sent)
@@ -186,7 +186,7 @@ def _announced(sizes: pd.DataFrame, connections: pd.DataFrame) -> pd.DataFrame:
     pieces = []
     for direction in ("forward", "reverse"):
         named = connections[f"next_hop_mtu_{direction}"]
-        paths = connections.assign(direction=direction, named=named.where(named > 0)).groupby(_PATH)
+        paths = connections.assign(direction=direction, named=named.where(named > 0)).groupby(PATH)
         piece = pd.DataFrame({"mss": paths[["mss_client", "mss_server"]].max().min(axis="columns")})
         piece["too_big"] = paths[f"too_big_{direction}"].sum()
         piece["next_hop_mtu"] = paths["named"].min()
@@ -195,7 +195,7 @@ def _announced(sizes: pd.DataFrame, connections: pd.DataFrame) -> pd.DataFrame:
         piece["clamped"] = paths["mss_" + ("server" if direction == "forward" else "client")].min()
         pieces.append(piece)
     found = pd.concat(pieces).astype({"mss": "Int64"})
-    found = found.loc[found.index.isin(sizes.set_index(_PATH).index)].sort_index()
+    found = found.loc[found.index.isin(sizes.set_index(PATH).index)].sort_index()
     six = found.index.get_level_values("client").str.contains(":", regex=False)
     headers = np.where(six, _HEADERS[6], _HEADERS[4])
     clamped = found["clamped"].astype("Int64") < ETHERNET_MTU - headers
@@ -212,7 +212,7 @@ def _probed(stalls: pd.DataFrame, connections: pd.DataFrame) -> pd.Series:
     told = stuck["too_big_forward"].where(stuck["direction"] == "forward", stuck["too_big_reverse"])
     shrunk = (stuck["smallest_repeat_ip_len"] < stuck["repeat_ip_len"]).fillna(False)
     passed = shrunk & (stuck["ended_by"] == "acknowledgment") & (told == 0)
-    return stuck.assign(probed=passed.astype("boolean")).groupby(_PATH)["probed"].any()
+    return stuck.assign(probed=passed.astype("boolean")).groupby(PATH)["probed"].any()
 
 
 def _larger_after_icmp(
@@ -228,7 +228,7 @@ def _larger_after_icmp(
         told = connections[[*KEY, *names]].dropna(subset=names[0]).fillna({names[1]: 0})
         rows = single[single["direction"] == direction].merge(told, on=KEY)
         late = rows[rows["last_sent"] > rows[names[0]] + TO_ACT]
-        for *path, length, named in late[[*_PATH, "ip_len", names[1]]].itertuples(index=False):
+        for *path, length, named in late[[*PATH, "ip_len", names[1]]].itertuples(index=False):
             limit = named if named else lost.get(tuple(path), pd.NA) - 1
             if pd.notna(limit) and length > limit:
                 paths.add(tuple(path))
@@ -239,11 +239,11 @@ def _suspects(sizes: pd.DataFrame, stalls: pd.DataFrame) -> set[Any]:
     """Return the paths on which something was lost again and again, or is missing for long."""
     lost = sizes[(sizes["times_lost"] >= TIMES) & ~sizes["offload"]]
     missing = stalls[stalls["missing"].fillna(False).astype(bool)]
-    return {path for rows in (lost, missing) for path in rows.groupby(_PATH).groups}
+    return {path for rows in (lost, missing) for path in rows.groupby(PATH).groups}
 
 
 def _of_path(frame: pd.DataFrame, path: tuple[Any, ...]) -> pd.DataFrame:
-    same = np.logical_and.reduce([frame[name] == value for name, value in zip(_PATH, path, strict=True)])
+    same = np.logical_and.reduce([frame[name] == value for name, value in zip(PATH, path, strict=True)])
     return frame[same.astype(bool)]
 
 

@@ -6,12 +6,13 @@ Where there is too much to hold, a first look tells where each connection ends; 
 
 from __future__ import annotations
 
-import os
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import BrokenExecutor, Executor, ProcessPoolExecutor
 from functools import partial
 from itertools import compress, pairwise
+from multiprocessing import get_context
 from typing import NamedTuple
 
 import numpy as np
@@ -19,10 +20,11 @@ import pandas as pd
 from tqdm.asyncio import tqdm as plain
 from tqdm.auto import tqdm
 
-from smtpkit import listener, smtp, tables
+from smtpkit import smtp, tables
 from smtpkit.capture import CaptureError, Knowledge, Reader, Seen, in_order, look, payload_of, together
+from smtpkit.cores import cores, may_fork
 from smtpkit.files import size
-from smtpkit.listener import Listeners
+from smtpkit.listener import MOST_OTHERS, Listeners
 from smtpkit.spool import Spool
 from smtpkit.traffic import Kept, OfInterest, Room, Traffic, analyse, nothing, whole
 
@@ -101,8 +103,8 @@ def read(
     if _worth_workers(sources):
         readings = _on_all_cores(each, sources)
     else:
-        alone = len(sources) == 1 and _large(sources[0].paths)
-        others = listener.others(cores()) if alone else 0
+        alone = len(sources) == 1 and _large(sources[0].paths) and may_fork()
+        others = min(cores() - 1, MOST_OTHERS) if alone else 0
         readings = [each(source, silent=_SILENT, others=others) for source in sources]
     by_number: dict[int, list[tuple[Source, Reading]]] = {}
     for source, reading in zip(sources, readings, strict=True):
@@ -135,13 +137,6 @@ def _looked_at(rotation: Sequence[str], number: int) -> list[Source]:
     return [Source(own, number, seen, known[at].only(seen.streams), *whole_) for at, own, seen in shares]
 
 
-def cores() -> int:
-    """Return the number of cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
 def apart(paths: Sequence[str], number: int) -> list[Source]:
     """Return each file as a capture of its own."""
     return [Source((path,), number + n) for n, path in enumerate(paths)]
@@ -167,16 +162,25 @@ def _large(paths: Iterable[str]) -> bool:
 
 
 def _worth_workers(sources: Sequence[Source]) -> bool:
-    return min(cores(), len(sources)) > 1 and _large(path for source in sources for path in source.paths)
+    return len(sources) > 1 and _large(path for one in sources for path in one.paths) and cores() > 1
 
 
 def _on_all_cores(each: Callable[[Source], Reading], sources: Sequence[Source]) -> list[Reading]:
-    from loky import ProcessPoolExecutor  # of no use where there is one capture
+    bar = partial(tqdm, total=len(sources), desc="captures", disable=_SILENT, leave=False)
+    try:
+        with _pool(min(cores(), len(sources))) as pool:
+            return list(bar(pool.map(each, sources)))
+    except BrokenExecutor:
+        why = "a process that read it was ended, perhaps for want of memory"
+        raise ChildProcessError(None, why, ", ".join(path for one in sources for path in one.paths)) from None
 
-    with ProcessPoolExecutor(min(cores(), len(sources))) as pool:
-        return list(
-            tqdm(pool.map(each, sources), total=len(sources), desc="captures", disable=_SILENT, leave=False)
-        )
+
+def _pool(count: int) -> Executor:
+    if may_fork():
+        return ProcessPoolExecutor(count, mp_context=get_context("fork"))
+    import loky  # of no use on the command line
+
+    return loky.ProcessPoolExecutor(count)
 
 
 def _capture(shares_: Sequence[tuple[Source, Reading]]) -> Reading:

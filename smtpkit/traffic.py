@@ -191,8 +191,9 @@ class Kept:
         chosen = _faulty(traffic) if wanted is None else wanted
         room = max(2 * self._most.connections - self._count("connections"), 0)
         kept = _only(traffic, chosen.iloc[:room], _OF_CONNECTIONS)
-        for table in ("packets", "connections"):
-            self.left_out[table] += len(getattr(traffic, table)) - len(getattr(kept, table))
+        self.left_out["packets"] += len(traffic.packets) - len(kept.packets)
+        all_ = traffic.connections if wanted is None else wanted
+        self.left_out["connections"] += len(all_) - len(kept.connections)
         return kept
 
     def _make_room(self, traffic: Traffic) -> None:

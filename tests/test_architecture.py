@@ -11,7 +11,18 @@ from conftest import ROOT
 
 PACKAGE = ROOT / "smtpkit"
 
-GROUND = {"tables", "addresses", "files", "forms", "hashing", "measure", "phrases", "printable", "spool"}
+GROUND = {
+    "tables",
+    "addresses",
+    "cores",
+    "files",
+    "forms",
+    "hashing",
+    "measure",
+    "phrases",
+    "printable",
+    "spool",
+}
 READERS = {"capture", "exim", "content"}
 ANALYSES = {"tcp", "smtp", "mtu"}
 # What each module may import of the others: rows above its own, never a group beside it.

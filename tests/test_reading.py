@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 
 import pandas as pd
 import pytest
@@ -11,7 +12,7 @@ from conftest import ROOT, needs
 from pandas.testing import assert_frame_equal
 
 import smtpkit
-from smtpkit import listener, logs, reading, stored
+from smtpkit import cores, listener, logs, reading, stored
 from smtpkit.cli import main
 from smtpkit.incident import TABLE_NAMES, load
 from smtpkit.spool import Spool
@@ -76,7 +77,7 @@ def test_batches_of_whole_connections_say_what_all_at_once_say(name, request):
 
 @pytest.fixture
 def with_listeners(on_three_cores, monkeypatch):
-    monkeypatch.setattr(listener, "others", lambda cores: cores - 1)
+    monkeypatch.setattr(reading, "may_fork", lambda: True)
 
 
 @pytest.mark.parametrize("name", [WITH_ICMP, TWO_ENDS])
@@ -103,10 +104,10 @@ def test_a_fault_of_a_listener_is_raised_here(with_listeners, monkeypatch):
 
 
 def test_nothing_is_forked_beside_threads(monkeypatch):
-    monkeypatch.setattr(listener.threading, "active_count", lambda: 1)
-    assert listener.others(2) == (sys.platform == "linux")
-    monkeypatch.setattr(listener.threading, "active_count", lambda: 2)
-    assert listener.others(2) == 0
+    monkeypatch.setattr(threading, "active_count", lambda: 1)
+    assert cores.may_fork() == (sys.platform == "linux")
+    monkeypatch.setattr(threading, "active_count", lambda: 2)
+    assert not cores.may_fork()
 
 
 @needs("tshark")
@@ -125,10 +126,23 @@ def test_connections_reach_over_the_shares_of_the_cores(rotation, on_three_cores
     assert all(len(source.shared) for source in sources)
 
 
-def test_both_ends_on_two_cores(on_three_cores, monkeypatch):
+@pytest.mark.parametrize("forked", [True, False])
+def test_both_ends_on_two_cores(forked, on_three_cores, monkeypatch):
+    monkeypatch.setattr(reading, "may_fork", lambda: forked)
     found = load(SAMPLES / TWO_ENDS)
     monkeypatch.undo()
     same(found, load(SAMPLES / TWO_ENDS))
+
+
+def ended(source, **_):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_process_that_is_ended_while_it_reads_is_told(with_listeners, monkeypatch, capsys):
+    monkeypatch.setattr(reading, "read_source", ended)
+    assert main(["diagnose", str(SAMPLES / TWO_ENDS)]) == 1
+    told = capsys.readouterr().err
+    assert "a process that read it was ended, perhaps for want of memory; cannot go on" in told
 
 
 def test_beyond_a_limit_packets_stay_where_something_went_wrong(in_batches, monkeypatch):

@@ -107,9 +107,8 @@ def loss_by_direction(incident: Incident, connections: pd.DataFrame) -> pd.DataF
     DataFrame
         `direction`, `sent`, `lost`, `low` and `high` (of the share); directions without loss are left out.
     """
-    path = ["capture", "client", "server", "direction"]
     sizes = incident.sizes.merge(connections[[*KEY, "client", "server"]], on=KEY)
-    sizes = sizes.join(incident.path_mtu.groupby(path)["next_hop_mtu"].min(), on=path)
+    sizes = sizes.join(incident.path_mtu.groupby(mtu.PATH)["next_hop_mtu"].min(), on=mtu.PATH)
     sizes = sizes[~(sizes["ip_len"] > sizes["next_hop_mtu"]).fillna(False)]
     known = sizes.assign(sent=sizes["sent"] - sizes["undecided"])
     found = known.groupby("direction", observed=True)[["sent", "lost"]].sum().reset_index()
