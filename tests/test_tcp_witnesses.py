@@ -106,7 +106,8 @@ def compared(tmp_path_factory):
 @needs("tshark")
 def test_each_difference_is_known(compared):
     different = {key: (sorted(a - b), sorted(b - a)) for key, (a, b) in compared.items() if a != b}
-    assert {(path.name, flag): frames for (path, flag), frames in different.items()} == DIFFERENCES
+    known = DIFFERENCES if CORPORA.exists() else {}
+    assert {(path.name, flag): frames for (path, flag), frames in different.items()} == known
 
 
 @needs("tshark")
@@ -129,7 +130,7 @@ def test_precision_and_recall(compared):
 
 @needs("tshark")
 @pytest.mark.parametrize("name", ["ssh-dups.pcap", "m57-long-49600-80.pcap"])
-def test_wireshark_finds_the_same_packets_twice(name, tmp_path):
+def test_wireshark_finds_the_same_packets_twice(name, corpora, tmp_path):
     (path,) = (path for path in captures() if path.name == name)
     packets = tcp.analysis(read_capture(path))
     counted = subprocess.run(
