@@ -17,7 +17,7 @@ from smtpkit import smtp, tables
 from smtpkit.capture import CaptureError, Reader, payload_of
 from smtpkit.tables import KEY
 
-AHEAD = 16  # batches of the reader that other processes may be ahead by: what they hold is bounded
+AHEAD = 4  # batches of the reader that other processes may be ahead by: what they hold is bounded
 MOST_OTHERS = 3  # processes; with more the one that follows TCP is the last to end
 
 
